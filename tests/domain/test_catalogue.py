@@ -1,0 +1,247 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from provisioning.domain.catalogue import Catalogue, catalogue, fill_mac, parse_vendor
+from provisioning.domain.errors import Fault, Refused
+from provisioning.domain.mac import Mac, find
+
+SHIPPED = Path(__file__).parents[2] / "templates" / "phones"
+ACME = """\
+name = "Acme"
+syntax = "key-value"
+provisioning_path = "{mac}.cfg"
+prefixes = ["001122", "aabbcc"]
+traits = ["common"]
+
+[resync]
+event = "check-sync;reboot=false"
+reboot_event = "check-sync;reboot=true"
+
+[[documents]]
+name = "{common}"
+template = "common.cfg.j2"
+content_type = "text/plain"
+lines = false
+
+[[documents]]
+name = "{MAC}-{model}.cfg"
+template = "phone.cfg.j2"
+content_type = "text/plain"
+lines = true
+
+[models.One]
+slots = 1
+keys = 0
+expansion_modules = 0
+common = "acme1.cfg"
+confidence = "guide"
+source = "a guide"
+
+[models.Two]
+slots = 12
+keys = 21
+expansion_modules = 3
+common = "acme2.cfg"
+confidence = "peer"
+source = "a peer"
+"""
+
+
+def shipped() -> Catalogue:
+    return catalogue(parse_vendor(path.parent.name, path.read_text("utf-8")) for path in SHIPPED.glob("*/vendor.toml"))
+
+
+def test_a_vendor():
+    vendor = parse_vendor("acme", ACME)
+    assert (vendor.folder, vendor.name, vendor.prefixes) == ("acme", "Acme", ("001122", "aabbcc"))
+    one, two = vendor.models
+    assert vendor.stage0 is one
+    assert (two.id, two.vendor, two.vendor_name, two.name) == ("acme-two", "acme", "Acme", "Two")
+    assert (two.slots, two.keys, two.expansion_modules, two.confidence, two.source) == (12, 21, 3, "peer", "a peer")
+    assert (two.event, two.reboot_event) == ("check-sync;reboot=false", "check-sync;reboot=true")
+    assert (two.syntax, two.provisioning_path) == ("key-value", "{mac}.cfg")
+    assert two.traits == {"model": "Two", "common": "acme2.cfg"}
+    assert two.capabilities == ("resync", "reboot")
+
+
+def test_documents_by_shape():
+    _, two = parse_vendor("acme", ACME).models
+    assert sorted(two.documents) == ["acme2.cfg", "{mac}-two.cfg"]
+    common, own = two.documents["acme2.cfg"], two.documents["{mac}-two.cfg"]
+    assert (common.template, common.stage, common.lines) == ("acme/common.cfg.j2", 0, False)
+    assert (own.template, own.stage, own.content_type) == ("acme/phone.cfg.j2", 1, "text/plain")
+    assert own.name_for(Mac("00112233445a")) == "00112233445A-Two.cfg"
+
+
+def test_a_document_is_found_by_what_the_phone_asks_for():
+    _, two = parse_vendor("acme", ACME).models
+    mac, shape = find("00112233445A-Two.cfg")
+    assert mac == "00112233445a"
+    assert two.documents[shape].lines
+
+
+def test_a_vendor_that_cannot_be_told():
+    text = re.sub(r"\[resync\]\n.*\n.*\n", "", ACME)
+    model = parse_vendor("acme", text).models[0]
+    assert (model.event, model.reboot_event, model.capabilities) == (None, None, ())
+
+
+def test_a_vendor_that_cannot_be_rebooted():
+    model = parse_vendor("acme", ACME.replace('reboot_event = "check-sync;reboot=true"\n', "")).models[0]
+    assert model.capabilities == ("resync",)
+
+
+def test_fill_mac_in_both_cases():
+    assert fill_mac("{mac}-{MAC}", Mac("00112233445a")) == "00112233445a-00112233445A"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field", "sentence"),
+    [
+        ('name = "Acme"\n', "", "name", "is missing"),
+        ('name = "Acme"', "name = 1", "name", "no str"),
+        ('"key-value"', '"yaml"', "syntax", "known are key-value, xml"),
+        ("provisioning_path", "path", "path", "no field here"),
+        ('"{mac}.cfg"\nprefixes', '"../{mac}.cfg"\nprefixes', "provisioning_path", "no file name"),
+        ('"{mac}.cfg"\nprefixes', '"{serial}.cfg"\nprefixes', "provisioning_path", "{serial} is unknown"),
+        ('"001122"', '"00:11:22"', "prefixes", "six lower-case hex digits"),
+        ('"001122"', '"AABBCC"', "prefixes", "six lower-case hex digits"),
+        ('"001122"', "1122", "prefixes", "six lower-case hex digits"),
+        ('event = "check-sync;reboot=false"\n', "", "resync.event", "is missing"),
+        ('"check-sync;reboot=false"', '"check-sync\\r\\nEvil: 1"', "resync.event", "no SIP Event"),
+        ('"check-sync;reboot=true"', "1", "resync.reboot_event", "no SIP Event"),
+        ("reboot_event", "restart_event", "resync.restart_event", "no field here"),
+        ('"{common}"', '"{colour}"', "documents.name", "{colour} is unknown"),
+        ('"{common}"', '"../{common}"', "documents.name", "no file name"),
+        ('"{MAC}-{model}.cfg"', '"{common}"', "documents", "no MAC says whose"),
+        ("lines = true", "lines = false", "documents", "holds the phone's lines"),
+        ('"common.cfg.j2"', '"../common.cfg.j2"', "documents.template", "no template of this folder"),
+        ('"common.cfg.j2"', '"common.cfg"', "documents.template", "no template of this folder"),
+        ("slots = 12\n", "", "models.Two.slots", "is missing"),
+        ("slots = 12", "slots = 0", "models.Two.slots", "a phone has 1 to"),
+        ("slots = 12", "slots = 1001", "models.Two.slots", "a phone has 1 to"),
+        ("slots = 12", 'slots = "12"', "models.Two.slots", "no int"),
+        ("slots = 12", "slots = true", "models.Two.slots", "no int"),
+        ("keys = 21", "keys = 2.5", "models.Two.keys", "no int"),
+        ('"peer"', '"rumour"', "models.Two.confidence", "known are guide, peer"),
+        ('source = "a peer"\n', "", "models.Two.source", "is missing"),
+        ('common = "acme2.cfg"\n', "", "models.Two.common", "is missing"),
+        ("expansion_modules = 3", "expansion_modules = 3\ncolour = 1", "models.Two.colour", "no field here"),
+        ("[models.Two]", '[models."a b"]', "models.a b", "no model name"),
+        ("[models.Two]", '[models."../x"]', "models.../x", "no model name"),
+    ],
+)
+def test_a_fault_names_file_line_and_field(before, after, field, sentence):
+    assert ACME.count(before) == 1 or before == "provisioning_path"
+    text = ACME.replace(before, after)
+    with pytest.raises(Fault) as fault:
+        parse_vendor("acme", text)
+    file, line, named, what = str(fault.value).split(":", 3)
+    assert file == "acme/vendor.toml"
+    assert 1 <= int(line) <= len(text.splitlines())
+    assert named.strip().startswith(field)
+    assert sentence in what
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stands_in"),
+    [
+        ('"key-value"', '"yaml"', "syntax ="),
+        ("slots = 12", "slots = 0", "slots = 0"),
+        ('"peer"', '"rumour"', 'confidence = "rumour"'),
+        ("slots = 12\n", "", "[models.Two]"),
+        ("reboot_event", "restart_event", "restart_event"),
+    ],
+)
+def test_the_line_is_where_the_field_stands(before, after, stands_in):
+    text = ACME.replace(before, after)
+    with pytest.raises(Fault) as fault:
+        parse_vendor("acme", text)
+    line = int(str(fault.value).split(":")[1])
+    assert stands_in in text.splitlines()[line - 1]
+
+
+def test_broken_toml_names_file_and_line():
+    with pytest.raises(Fault, match=r"^acme/vendor\.toml: .*line 2"):
+        parse_vendor("acme", 'name = "Acme"\nsyntax = \n')
+
+
+def test_a_vendor_without_models():
+    with pytest.raises(Fault, match="models: names no model"):
+        parse_vendor("acme", ACME[: ACME.index("[models.One]")] + "[models]\n")
+
+
+def test_models_are_found_in_any_case():
+    found = catalogue([parse_vendor("acme", ACME)])
+    assert found.model("ACME-Two") is found.models["acme-two"]
+    with pytest.raises(Refused, match="No model is called 'acme-three'") as refusal:
+        found.model("acme-three")
+    assert refusal.value.code == "model-unknown"
+
+
+def test_common_files_and_prefixes():
+    found = catalogue([parse_vendor("acme", ACME)])
+    assert {name: model.name for name, (model, _) in found.common.items()} == {"acme1.cfg": "One", "acme2.cfg": "Two"}
+    assert found.of_prefix(Mac("aabbcc000000")).folder == "acme"
+    assert found.of_prefix(Mac("000000000000")) is None
+
+
+def test_two_vendors_cannot_claim_one_prefix():
+    other = ACME.replace("acme1", "zeta1").replace("acme2", "zeta2").replace('"001122", ', "")
+    with pytest.raises(Fault, match=r"^zeta/vendor\.toml: prefixes: aabbcc is also claimed by acme"):
+        catalogue([parse_vendor("zeta", other), parse_vendor("acme", ACME)])
+
+
+def test_two_vendors_cannot_claim_one_common_file():
+    other = ACME.replace('"001122", "aabbcc"', "").replace("acme2", "ACME1")
+    with pytest.raises(Fault, match=r"^zeta/vendor\.toml: documents: 'acme1\.cfg' is also a common file of acme"):
+        catalogue([parse_vendor("zeta", other), parse_vendor("acme", ACME)])
+
+
+def test_two_models_of_one_vendor_may_share_a_common_file():
+    found = catalogue([parse_vendor("acme", ACME.replace("acme2", "acme1"))])
+    assert list(found.common) == ["acme1.cfg"]
+
+
+def test_the_order_in_which_vendors_are_read_does_not_matter():
+    other = ACME.replace("acme1", "zeta1").replace("acme2", "zeta2").replace('"001122", "aabbcc"', "")
+    texts = [("acme", ACME), ("zeta", other)]
+    forth, back = (catalogue(parse_vendor(*text) for text in order) for order in (texts, texts[::-1]))
+    assert forth == back
+
+
+def test_the_shipped_vendors():
+    found = shipped()
+    assert {vendor.folder: len(vendor.models) for vendor in found.vendors} == {"linphone": 1, "snom": 30, "yealink": 53}
+    slots = {
+        name: found.model(name).slots
+        for name in ("yealink-T46S", "yealink-T53W", "yealink-CP920", "snom-D785", "snom-D120")
+    }
+    assert slots == {"yealink-T46S": 16, "yealink-T53W": 12, "yealink-CP920": 1, "snom-D785": 12, "snom-D120": 2}
+    assert found.model("linphone-desktop").capabilities == ()
+    assert found.model("yealink-t46s").capabilities == ("resync", "reboot")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "lines"),
+    [
+        ("001565a1b2c3.cfg", "yealink-t46s", True),
+        ("000413A1B2C3.xml", "snom-d785", True),
+        ("snomD785-000413A1B2C3.htm", "snom-d785", True),
+        ("02000000a1b2.xml", "linphone-desktop", True),
+        ("y000000000066.cfg", "yealink-t46s", False),
+        ("snomD785.htm", "snom-d785", False),
+    ],
+)
+def test_what_shipped_phones_ask_for(name, model, lines):
+    found = shipped()
+    # Common names first: mac.find() sees a MAC in y000000000066.cfg.
+    shape = name.lower() if name.lower() in found.common else find(name)[1]
+    assert found.model(model).documents[shape].lines is lines
+
+
+def test_boot_files_are_not_served_so_that_the_phone_goes_on():
+    found = shipped()
+    assert not [shape for model in found.models.values() for shape in model.documents if shape.endswith(".boot")]
