@@ -1,0 +1,75 @@
+"""Everything a document says of one phone, put together. Pure."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from provisioning.domain.catalogue import Model, fill_mac
+from provisioning.domain.line import Line
+from provisioning.domain.mac import Mac
+from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneValues, SlotValues, Values
+
+STAGE0_POLL_MINUTES = 5
+"A phone that showed no proof asks again soon: its door may be open by then."
+_NIGHT_MINUTES = 6 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The operator's part of every document."""
+
+    url: str
+    "Where phones reach the server, without a slash at its end."
+    ntp_server: str
+    poll_minutes: int
+    firmware: Mapping[str, FirmwareValues]
+    "By model id."
+
+
+def provisioning_url(site: Site, model: Model, mac: Mac, secret: str | None) -> str:
+    """What such a phone is given."""
+    middle = f"/{secret}/" if secret else "/"
+    return f"{site.url}{middle}{fill_mac(model.provisioning_path, mac)}"
+
+
+def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequence[tuple[int, Line | None]]) -> Values:
+    """With all slots, the empty ones too: that is how a phone forgets a line."""
+    return Values(
+        phone=PhoneValues(
+            mac=mac,
+            slots=len(lines),
+            provisioning_url=provisioning_url(site, model, mac, secret),
+            poll_minutes=site.poll_minutes,
+            poll_time=_poll_time(mac),
+        ),
+        model=dict(model.traits),
+        slots=tuple(SlotValues(number, line) for number, line in lines),
+        firmware=site.firmware.get(model.id),
+        operator=OperatorValues(site.ntp_server),
+    )
+
+
+def stage0(site: Site, model: Model) -> Values:
+    """For a phone that showed no proof: no slot, no secret, and the same for every phone of the vendor.
+
+    A MAC in the URL is left as the placeholder that the vendor's phones fill in themselves.
+    """
+    return Values(
+        phone=PhoneValues(
+            mac="",
+            slots=0,
+            provisioning_url=f"{site.url}/{model.provisioning_path}",
+            poll_minutes=STAGE0_POLL_MINUTES,
+            poll_time="03:00",
+        ),
+        model=dict(model.traits),
+        slots=(),
+        firmware=None,
+        operator=OperatorValues(site.ntp_server),
+    )
+
+
+def _poll_time(mac: Mac) -> str:
+    """Spread over the night by MAC, so that a fleet does not come at once."""
+    minute = int.from_bytes(hashlib.sha256(mac.encode()).digest()[:4]) % _NIGHT_MINUTES
+    return f"{minute // 60:02d}:{minute % 60:02d}"

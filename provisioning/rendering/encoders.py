@@ -1,0 +1,112 @@
+"""How each syntax carries a value: exactly as it is, or not at all.
+
+The renderer applies an encoder to every `{{ }}` of a template, so none can be forgotten. In XML,
+Jinja's own autoescape does the rest.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+
+from jinja2 import Undefined
+
+
+class Unencodable(ValueError):  # noqa: N818  the name says what the value is
+    """A document of this syntax cannot hold the value. The text never holds it: it may be a password."""
+
+
+# What ends a line for some reader (everything str.splitlines() knows), every other control, and
+# what is no character in XML 1.0 (section 2.2, Char). One set for both syntaxes: phones disagree
+# about what a bare U+0085 is, and no name or password needs one.
+_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+# Where a Yealink reads "factory default" and not a value. Our templates write it themselves.
+_RESERVED = ("%NULL%",)
+
+
+def key_value(value: object) -> str | int | Undefined:
+    """For `key = value` lines: the value runs to the line's end, and blanks around it are lost."""
+    # Printable text holds no separator and no blank but U+0020: nearly every value ends here.
+    if type(value) is str and value.isprintable() and value.strip(" ") == value and value[:1] != "%":
+        return value
+    if type(value) is int:
+        return value
+    text = _text(value)
+    if isinstance(text, str):
+        if text != text.strip():
+            raise Unencodable("a value begins or ends with a blank, which this document loses")
+        if text in _RESERVED:
+            raise Unencodable("a value is a word that the phone reads as its factory default")
+    return text
+
+
+def xml(value: object) -> str | int | Undefined:
+    """For text and attribute values: `& < > \" '` are escaped by autoescape, after this."""
+    if type(value) is str and value.isprintable():
+        return value
+    if type(value) is int:
+        return value
+    return _text(value)
+
+
+def _text(value: object) -> str | Undefined:
+    if isinstance(value, Undefined):
+        # Jinja makes its own error of it, with the name that is undefined.
+        return value
+    # Not isinstance: Markup, which autoescape trusts, and bool, which phones spell differently, are out.
+    if type(value) is not str:
+        raise Unencodable(f"a {type(value).__name__} is neither text nor a number")
+    if found := _REFUSED.search(value):
+        raise Unencodable(f"a value holds {_kind(found.group())}, which this document cannot carry")
+    return value
+
+
+def _kind(character: str) -> str:
+    name = {
+        "\n": "a line feed",
+        "\r": "a carriage return",
+        "\t": "a tab",
+        "\u2028": "a line separator",
+        "\u2029": "a paragraph separator",
+    }.get(character)
+    if name is None:
+        name = "half a character" if unicodedata.category(character) == "Cs" else "a control character"
+    return f"{name} (U+{ord(character):04X})"
+
+
+ENCODERS: Mapping[str, Callable[[object], str | int | Undefined]] = {"key-value": key_value, "xml": xml}
+"By the vendor's `syntax`."
+
+
+def sip_quoted(text: str) -> str:
+    """As a quoted-string, RFC 3261 section 25.1: a display name in front of a SIP address."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def host(host_port: str) -> str:
+    """`sip.example.net` of `sip.example.net:5070`; brackets stay around an IPv6 address."""
+    return _split(host_port)[0]
+
+
+def port(host_port: str, default: int) -> int:
+    """`5070` of `sip.example.net:5070`, else the default."""
+    digits = _split(host_port)[1]
+    return int(digits) if digits else default
+
+
+def _split(host_port: str) -> tuple[str, str]:
+    head, colon, tail = host_port.rpartition(":")
+    # The colons of a bracketed IPv6 address are its own.
+    if not colon or tail.endswith("]"):
+        return host_port, ""
+    return head, tail
+
+
+FILTERS: Mapping[str, Callable[..., str | int]] = {
+    "host": host,
+    "number": int,
+    "port": port,
+    "sip_quoted": sip_quoted,
+}
+"Every filter that a template may use."
