@@ -1,0 +1,378 @@
+"""Composition: checks, listeners, workers. What each part does stands in its own package."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvloop
+from aiohttp import web
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL
+
+from provisioning import installation, tls, vendors
+from provisioning.config import Config, Endpoint
+from provisioning.domain.errors import Fault
+from provisioning.management.app import application
+from provisioning.management.context import Management
+from provisioning.metrics import Metrics
+from provisioning.phones.access_log import AccessLog
+from provisioning.phones.documents import Documents
+from provisioning.phones.firmware import Firmware
+from provisioning.phones.listener import BACKLOG, PhonesListener
+from provisioning.phones.recorder import Recorder
+from provisioning.rendering.compose import Site
+from provisioning.rendering.values import FirmwareValues
+from provisioning.resync.locator import KamailioLocator, RegistrationWatch
+from provisioning.resync.worker import ResyncWorker
+from provisioning.sip.client import Credentials, NextHop, SipClient
+from provisioning.store import phones as stored_phones
+from provisioning.store.database import Database
+from provisioning.store.fetch import PhoneReader
+from provisioning.store.secrets import KeyRing, write_private
+from provisioning.vendors import Vendors
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 15.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The addresses, with the ports that were really bound; and the sockets that hold them."""
+
+    phones_http: Endpoint | None
+    phones_https: Endpoint | None
+    management: Endpoint | None
+    held: tuple[socket.socket, ...]
+
+
+def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int:
+    """Until a signal stops it. Fault: whatever is wrong, before anything listens."""
+    _logging(config)
+    for made in installation.prepare(config, upgrade=False):
+        log.info("made %s", made)
+    known = load_vendors(config)
+    sip_client(config, probe=True)
+    listening = _hold(config)
+    metrics = Metrics(config.server.workers)
+    if config.server.workers == 1:
+        uvloop.run(_work(config, known, listening, metrics, 0, lambda: _ready(config, known, listening, announce)))
+        config.ready_file.unlink(missing_ok=True)
+        return 0
+    return _supervise(config, known, listening, metrics, lambda: _ready(config, known, listening, announce))
+
+
+def load_vendors(config: Config) -> Vendors:
+    """The catalogue, checked also against what the database's phones use."""
+    known = vendors.load(config.paths.templates, config.paths.firmware)
+    engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
+    try:
+        with engine.connect() as connection:
+            used = stored_phones.models_in_use(connection)
+            most = stored_phones.most_slots_in_use(connection)
+    finally:
+        engine.dispose()
+    for model in sorted(used):
+        if model not in known.catalogue.models:
+            raise Fault(f"phones of the model {model} exist, but no vendor's folder has it")
+        slots = known.catalogue.models[model].slots
+        if most.get(model, 0) > slots:
+            raise Fault(f"the model {model} has {slots} slots, but lines are attached up to slot {most[model]}")
+    return known
+
+
+def site(config: Config, known: Vendors, listening: Listening) -> Site:
+    url = config.phones.url.rstrip("/")
+    if not url:
+        scheme, endpoint = (
+            ("https", listening.phones_https) if listening.phones_https else ("http", listening.phones_http)
+        )
+        url = f"{scheme}://{Endpoint(installation.phones_host(config), endpoint.port if endpoint else 0)}"
+    images = {image.model: FirmwareValues(image.version, f"{url}/firmware/{image.file}") for image in known.images}
+    return Site(url, config.phones.ntp_server, config.phones.poll_minutes, images)
+
+
+def sip_client(config: Config, *, probe: bool = False) -> SipClient | None:
+    """None: no route to the phones is configured. `probe` only checks the settings."""
+    resync = config.resync
+    if not resync.proxy:
+        return None
+    try:
+        next_hop = NextHop.parse(resync.proxy)
+    except ValueError as error:
+        raise Fault(f"[resync] proxy: {error}") from None
+    context = None
+    if next_hop.transport == "tls":
+        try:
+            context = ssl.create_default_context(cafile=resync.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise Fault(f"[resync] ca: {resync.ca} cannot be used ({error})") from None
+    credentials = Credentials(resync.username, resync.password) if resync.username else None
+    if probe:
+        return None
+    return SipClient(next_hop, sender=resync.sender, credentials=credentials, t1=resync.t1, ssl_context=context)
+
+
+def _hold(config: Config) -> Listening:
+    """Binds every address without listening, so that its port is known and nobody else's."""
+    held: list[socket.socket] = []
+    real: dict[str, Endpoint | None] = {}
+    for name in ("phones_http", "phones_https", "management"):
+        endpoint: Endpoint | None = getattr(config.listen, name)
+        real[name] = None
+        if endpoint is not None:
+            # Without SO_REUSEPORT, so that a second server is refused instead of sharing the phones.
+            _bind(endpoint, f"[listen] {name}", share=False).close()
+            bound = _bind(endpoint, f"[listen] {name}")
+            held.append(bound)
+            real[name] = Endpoint(endpoint.host, bound.getsockname()[1])
+    return Listening(real["phones_http"], real["phones_https"], real["management"], tuple(held))
+
+
+def _bind(endpoint: Endpoint, key: str, *, share: bool = True) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            # Each worker has its own socket and the kernel spreads the connections over them.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+        if not share:
+            bound.listen()
+    except OSError as error:
+        raise Fault(f"{key}: {endpoint} cannot be bound: {error.strerror}") from None
+    return bound
+
+
+def _listen(endpoint: Endpoint, key: str) -> socket.socket:
+    listening = _bind(endpoint, key)
+    listening.setblocking(False)
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _ready(
+    config: Config, known: Vendors, listening: Listening, announce: Callable[[Listening, Vendors], None]
+) -> None:
+    def shown(endpoint: Endpoint | None) -> str | None:
+        return None if endpoint is None else str(endpoint)
+
+    own = config.listen.phones_https is not None and config.tls.certificate is None
+    ready = {
+        "pid": os.getpid(),
+        "phones_http": shown(listening.phones_http),
+        "phones_https": shown(listening.phones_https),
+        "management": shown(listening.management),
+        "ca_file": str(config.ca_file.resolve()) if own else None,
+    }
+    write_private(config.ready_file, json.dumps(ready, indent=2) + "\n")
+    announce(listening, known)
+
+
+# Worker processes
+
+
+def _supervise(
+    config: Config, known: Vendors, listening: Listening, metrics: Metrics, ready: Callable[[], None]
+) -> int:
+    """Forks the workers, replaces one that dies, passes signals on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # Its end of file tells the workers that this process is gone, whatever ended it.
+    alive_read, alive_write = os.pipe()
+    told_read, told_write = os.pipe()
+
+    def start(worker: int) -> int:
+        child = os.fork()
+        if child:
+            return child
+        os.close(alive_write)
+        os.close(told_read)
+        for held in listening.held:
+            held.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        code = 1
+        try:
+            uvloop.run(_work(config, known, listening, metrics, worker, lambda: os.write(told_write, b"."), alive_read))
+            code = 0
+        except Exception:
+            log.exception("worker %d broke", worker)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    children = {start(worker): worker for worker in range(config.server.workers)}
+    os.set_blocking(told_read, False)
+    listen_seen, stopping = 0, 0.0
+    while children:
+        got = signal.sigtimedwait(_SIGNALS, 0.1 if listen_seen < config.server.workers or stopping else 60.0)
+        if listen_seen < config.server.workers and not stopping:
+            with contextlib.suppress(BlockingIOError):
+                listen_seen += len(os.read(told_read, 64))
+                if listen_seen == config.server.workers:
+                    ready()
+        number = got.si_signo if got is not None else 0
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for child in children:
+                os.kill(child, signal.SIGTERM if number == signal.SIGINT else number)
+            if number != signal.SIGHUP:
+                stopping = time.monotonic() + STOP_SECONDS
+        if stopping and time.monotonic() > stopping:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+        for child, worker in list(children.items()):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                del children[child]
+                if not stopping:
+                    log.error("worker %d ended (%d); starting another", worker, os.waitstatus_to_exitcode(status))
+                    time.sleep(0.5)
+                    children[start(worker)] = worker
+    config.ready_file.unlink(missing_ok=True)
+    return 0
+
+
+async def _work(
+    config: Config,
+    known: Vendors,
+    listening: Listening,
+    metrics: Metrics,
+    worker: int,
+    ready: Callable[[], object],
+    alive: int | None = None,
+) -> None:
+    """One worker process: every listener, and a share of the resyncs."""
+    loop = asyncio.get_running_loop()
+    metrics.belong_to(worker)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if alive is not None:
+        loop.add_reader(alive, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await _start(stack, config, known, listening, metrics, worker)
+        loop.add_signal_handler(signal.SIGHUP, running.reload)
+        ready()
+        await stop.wait()
+        if alive is not None:
+            loop.remove_reader(alive)
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+@dataclass(slots=True)
+class _Running:
+    config: Config
+    listening: Listening
+    management: Management
+    documents: Documents
+    context: ssl.SSLContext | None
+
+    def reload(self) -> None:
+        """SIGHUP: certificates, catalogue and templates. A fault leaves everything as it was."""
+        try:
+            known = load_vendors(self.config)
+            if self.context is not None:
+                tls.load(self.context, *installation.certificate(self.config))
+        except Fault as fault:
+            log.error("nothing was reloaded: %s", fault)  # noqa: TRY400  its text is made for the log
+            return
+        its = site(self.config, known, self.listening)
+        self.documents.reload(known, its, Firmware(self.config.paths.firmware, known.images))
+        self.management.vendors, self.management.site = known, its
+        log.info("reloaded: %d models", len(known.catalogue.models))
+
+
+async def _start(
+    stack: contextlib.AsyncExitStack,
+    config: Config,
+    known: Vendors,
+    listening: Listening,
+    metrics: Metrics,
+    worker: int,
+) -> _Running:
+    """Opens things in the order in which they need each other; the stack closes them in reverse."""
+    keys = KeyRing(config.key_file)
+    database = Database(config.database_path)
+    stack.push_async_callback(database.close)
+    reader = PhoneReader(config.database_path, keys)
+    stack.callback(reader.close)
+    access_log = AccessLog(config.log.access)
+    stack.callback(access_log.close)
+    its = site(config, known, listening)
+
+    recorder = Recorder(database, metrics)
+    recorder.start()
+    stack.push_async_callback(recorder.close)
+
+    sip = sip_client(config)
+    if sip is not None:
+        stack.push_async_callback(sip.close)
+    management: Management
+    resync = ResyncWorker(
+        database, reader, sip, lambda: management.vendors.catalogue, metrics, config.resync.concurrency
+    )
+    management = Management(config, database, keys, reader, metrics, known, its, resync.wake)
+    resync.start()
+    stack.push_async_callback(resync.close)
+
+    if config.resync.locator and worker == 0:
+        locator = KamailioLocator(config.resync.locator.removeprefix("kamailio:"))
+        stack.push_async_callback(locator.close)
+        watch = RegistrationWatch(database, locator)
+        watch.start()
+        stack.push_async_callback(watch.close)
+
+    documents = Documents(
+        vendors=known,
+        site=its,
+        firmware=Firmware(config.paths.firmware, known.images),
+        reader=reader,
+        recorder=recorder,
+        etag_key=keys.etag_key,
+        cache_bytes=config.limits.cache_bytes,
+        trusted=config.network.trusted_proxies,
+        access_log=access_log,
+        metrics=metrics,
+    )
+    running = _Running(config, listening, management, documents, None)
+
+    if listening.management is not None:
+        runner = web.AppRunner(application(management), access_log=None, handle_signals=False)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, _listen(listening.management, "[listen] management")).start()
+
+    phones = PhonesListener(
+        documents.answer,
+        connections=config.limits.connections,
+        handshake=config.limits.handshake,
+        request=config.limits.request,
+        trusted=config.network.trusted_proxies,
+        metrics=metrics,
+    )
+    stack.push_async_callback(phones.close)
+    if listening.phones_https is not None:
+        running.context = tls.context(*installation.certificate(config))
+        phones.add(_listen(listening.phones_https, "[listen] phones_https"), running.context)
+    if listening.phones_http is not None:
+        phones.add(_listen(listening.phones_http, "[listen] phones_http"), None)
+    return running
+
+
+def _logging(config: Config) -> None:
+    logging.basicConfig(
+        level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+

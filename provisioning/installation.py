@@ -1,0 +1,90 @@
+"""The data directory: what `init` makes, and what `serve` makes where nothing is yet."""
+
+import os
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL
+
+from provisioning import tls
+from provisioning.config import Config
+from provisioning.domain.errors import Fault
+from provisioning.store import database, tokens
+from provisioning.store.secrets import new_key_file, write_private
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound to
+
+
+def prepare(config: Config, *, upgrade: bool) -> list[str]:
+    """Makes what is missing; tells what it made. An older schema is upgraded only if asked to."""
+    made = []
+    directory = config.data.dir
+    try:
+        if not directory.exists():
+            directory.mkdir(parents=True, mode=0o700)
+            made.append(f"{directory}/")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise Fault(f"[data] dir {directory}: cannot be written")
+        made += _keys(config) + _database(config, upgrade=upgrade) + _certificate(config)
+    except OSError as error:
+        raise Fault(f"[data] dir {directory}: {error.strerror}: {error.filename}") from None
+    return made
+
+
+def _keys(config: Config) -> list[str]:
+    if config.key_file.exists():
+        return []
+    if config.database_path.exists():
+        # A new key would leave every stored secret closed for ever.
+        raise Fault(f"{config.key_file}: is missing, but {config.database_path} needs it; restore it from a backup")
+    new_key_file(config.key_file)
+    return [str(config.key_file)]
+
+
+def _database(config: Config, *, upgrade: bool) -> list[str]:
+    path = config.database_path
+    new = not path.exists()
+    if new or upgrade:
+        database.create_or_upgrade(path)
+    database.check_schema(path)
+    return ([str(path)] if new else []) + _admin_token(config, path)
+
+
+def _admin_token(config: Config, path: Path) -> list[str]:
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    try:
+        with engine.begin() as connection:
+            if tokens.all_tokens(connection):
+                return []
+            _, token = tokens.add(connection, "admin", None, time.time())
+            write_private(config.token_file, token + "\n")
+    finally:
+        engine.dispose()
+    return [str(config.token_file)]
+
+
+def _certificate(config: Config) -> list[str]:
+    if config.listen.phones_https is None or config.tls.certificate is not None:
+        return []
+    before = config.ca_file.exists()
+    tls.make_own(config.data.dir, list(dict.fromkeys([phones_host(config), "localhost", "127.0.0.1", "::1"])))
+    return [] if before else [str(config.ca_file)]
+
+
+def certificate(config: Config) -> tuple[Path, Path]:
+    """(certificate, key) of the HTTPS listener."""
+    if config.tls.certificate is not None and config.tls.key is not None:
+        return config.tls.certificate, config.tls.key
+    return config.data.dir / "tls-cert.pem", config.data.dir / "tls-key.pem"
+
+
+def phones_host(config: Config) -> str:
+    """The name by which phones reach the server, as far as the configuration says."""
+    if config.phones.url:
+        return urlsplit(config.phones.url).hostname or "localhost"
+    endpoint = config.listen.phones_https or config.listen.phones_http
+    if endpoint is None or endpoint.host in _WILDCARDS:
+        return "127.0.0.1"
+    return endpoint.host

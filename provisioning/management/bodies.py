@@ -1,0 +1,217 @@
+"""What the API takes and gives, as types: requests are checked against them, OpenAPI is made of them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Slot = Annotated[int, Meta(description="A position on a phone, from 1; the main line is in slot 1.")]
+MacText = Annotated[str, Meta(description="Twelve lower-case hex digits; requests may use any case and separator.")]
+PublicIp = Annotated[str, Meta(description="The address from which the phone reaches the operator, without a port.")]
+ShownOnce = Annotated[
+    str, Meta(description="What the phone is given, with its secret; shown when it is made, and never again.")
+]
+Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
+
+
+class Request(Struct, forbid_unknown_fields=True):
+    pass
+
+
+class NewAccount(Request):
+    account: str | None = None
+    name: str = ""
+
+
+class AccountChange(Request):
+    name: str
+
+
+class Account(Struct):
+    account: str
+    name: str
+    created_at: Time
+
+
+class NewLine(Request):
+    account: str
+    number: str
+    username: str
+    password: str
+    domain: str
+    line: str | None = None
+    display_name: str = ""
+    outbound_proxy: str = ""
+    transport: str = "udp"
+
+
+class LineChange(Request):
+    number: str | UnsetType = UNSET
+    username: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    domain: str | UnsetType = UNSET
+    display_name: str | UnsetType = UNSET
+    outbound_proxy: str | UnsetType = UNSET
+    transport: str | UnsetType = UNSET
+
+
+class Line(Struct):
+    line: str
+    account: str
+    number: str
+    username: str
+    domain: str
+    display_name: str
+    outbound_proxy: str
+    transport: str
+    phone: MacText | None
+    slot: Slot | None
+    created_at: Time
+
+
+class NewPhone(Request):
+    mac: MacText
+    model: str
+    account: str
+    serial: str | None = None
+    main_line: str | None = None
+
+
+class PhoneChange(Request):
+    model: str | UnsetType = UNSET
+    account: str | UnsetType = UNSET
+    serial: str | UnsetType | None = UNSET
+
+
+class HeldLine(Struct):
+    slot: Slot
+    line: str
+
+
+class Phone(Struct, omit_defaults=False):
+    mac: MacText
+    model: str
+    account: str
+    serial: str | None
+    lines: list[HeldLine]
+    slots: int
+    slots_free: int
+    public_ip: PublicIp | None
+    last_seen: Time | None
+    user_agent: str | None
+    firmware: str | None
+    created_at: Time
+    provisioning_url: (
+        Annotated[str, Meta(description="What the phone is given, with its secret. Shown at creation only.")]
+        | UnsetType
+    ) = UNSET
+
+
+class Model(Struct):
+    model: str
+    vendor: str
+    vendor_name: str
+    name: str
+    slots: int
+    keys: int
+    expansion_modules: int
+    capabilities: list[str]
+    confidence: str
+    source: str
+    common: list[str]
+
+
+class Reason(Struct):
+    code: str
+    detail: str
+
+
+class AttachablePhone(Struct):
+    mac: MacText
+    model: str
+    eligible: bool
+    reason: Reason | None
+    slots: int
+    slots_free: int
+    lines: list[HeldLine]
+    public_ip: PublicIp | None
+    last_seen: Time | None
+
+
+class Attach(Request):
+    public_ip: PublicIp | None = None
+    mac: MacText | None = None
+    slot: Slot | None = None
+
+
+class Detach(Request):
+    public_ip: PublicIp | None = None
+    mac: MacText | None = None
+    force: Annotated[bool, Meta(description="The main or the last line too; operators only.")] = False
+
+
+class Promote(Request):
+    line: str
+
+
+class Resync(Request):
+    reboot: bool = False
+
+
+class Reset(Request):
+    public_ip: PublicIp
+
+
+class OperationFacts(Struct):
+    committed_at: Time
+    notified_at: Time | None
+    sip_status: int | None
+    fetched_at: Time | None
+    registered_at: Time | None
+
+
+class Operation(Struct):
+    id: str
+    kind: str
+    state: Literal["todo", "doing", "done", "error"]
+    account: str
+    line: str | None
+    phone: MacText
+    slot: Slot | None
+    requested_at: Time
+    deadline_at: Time
+    facts: OperationFacts
+    error: Reason | None
+    provisioning_url: (
+        Annotated[str, Meta(description="After a reset only: what the phone is given, with its new secret.")]
+        | UnsetType
+    ) = UNSET
+
+
+class Document(Struct):
+    name: str
+    path: Annotated[str, Meta(description="Relative to the provisioning URL.")]
+    content_type: str
+    stage: Annotated[int, Meta(description="1: holds lines, served only on a proof. 0: holds no secret.")]
+
+
+class Event(Struct):
+    id: int
+    at: Time
+    kind: str
+    detail: dict[str, Any]
+
+
+class Problem(Struct):
+    """RFC 9457; further members depend on the code."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+def decode(body: bytes, kind: type[Any]) -> Any:
+    """msgspec.DecodeError (no JSON) or its kind ValidationError (names the field)."""
+    return msgspec.json.decode(body or b"{}", type=kind)

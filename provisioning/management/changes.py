@@ -1,0 +1,301 @@
+"""Every change, each one write transaction: facts read under the lock → the pure rule → slot,
+operation and door. A Refused undoes all of it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from provisioning.domain import line as line_rules
+from provisioning.domain import phone as rules
+from provisioning.domain.address import Address
+from provisioning.domain.catalogue import Catalogue
+from provisioning.domain.errors import Refused
+from provisioning.domain.line import Line
+from provisioning.domain.mac import Mac, spelled
+from provisioning.domain.phone import Asking
+from provisioning.store import accounts, lines, operations, phones
+from provisioning.store.accounts import Account
+from provisioning.store.lines import StoredLine
+from provisioning.store.operations import Operation
+from provisioning.store.phones import StoredPhone
+from provisioning.store.secrets import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every change of one moment."""
+
+    catalogue: Catalogue
+    keys: KeyRing
+    now: float
+    only: int | None
+    "The account that the caller's token is restricted to."
+    deadline: float
+    door: float
+    can_tell: bool
+    "A route to the phones is configured."
+
+
+def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot: int | None) -> Operation:
+    stored = _line(connection, terms, line)
+    if stored.mac is not None:
+        raise rules.already_attached(stored.mac)
+    phone = _chosen(connection, stored, asking)
+    number = rules.free_slot(phone.phone, slot)
+    try:
+        if not phones.fill(connection, phone.id, number, stored.id):
+            raise Refused("slot-taken", f"Slot {number} was taken a moment ago.")
+    except IntegrityError:
+        # The write lock makes this impossible on SQLite; the constraint has the last word elsewhere.
+        raise Refused("line-already-attached", "The line was attached elsewhere a moment ago.") from None
+    if asking.public_ip is not None and not phones.is_bound(connection, phone.id):
+        phones.open_door(connection, phone.id, phone.phone.mac, asking.public_ip, terms.now, terms.door)
+    return _operation(connection, terms, "attach", phone, line=line, slot=number)
+
+
+def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, force: bool) -> Operation:
+    stored = _line(connection, terms, line)
+    if asking.mac is not None and asking.mac != stored.mac:
+        if phones.find(connection, asking.mac, only=stored.account_id) is None:
+            raise Refused("phone-not-found", f"The account has no phone {spelled(asking.mac)}.")
+        raise Refused("line-not-attached", f"The line {line} is not on the phone {spelled(asking.mac)}.")
+    if stored.mac is None:
+        raise Refused("line-not-attached", f"The line {line} is on no phone.")
+    phone = _phone(connection, terms, stored.mac)
+    if not (force and asking.public_ip is None):
+        rules.confirm(phone.phone, asking)
+    number = rules.slot_to_empty(phone.phone, line, force=force)
+    phones.empty(connection, phone.id, number)
+    return _operation(connection, terms, "detach", phone, line=line, slot=number)
+
+
+def promote(connection: Connection, terms: Terms, mac: Mac, line: str) -> Operation:
+    phone = _phone(connection, terms, mac)
+    _line(connection, terms, line)
+    before = phone.phone.slot_of(line)
+    rules.promoted(phone.phone, line)
+    phones.swap(connection, phone.id, rules.MAIN, before or rules.MAIN)
+    return _operation(connection, terms, "promote", phone, line=line, slot=rules.MAIN)
+
+
+def resync(connection: Connection, terms: Terms, mac: Mac, *, reboot: bool) -> Operation:
+    phone = _phone(connection, terms, mac)
+    kind = "reboot" if reboot else "resync"
+    model = terms.catalogue.model(phone.phone.model)
+    if kind not in model.capabilities:
+        raise Refused("unsupported-by-model", f"A {model.vendor_name} {model.name} cannot be told to {kind}.")
+    return _operation(connection, terms, kind, phone, reboot=reboot)
+
+
+def reset(connection: Connection, terms: Terms, mac: Mac, public_ip: Address) -> tuple[Operation, str]:
+    """(operation, the phone's new secret)."""
+    phone = _phone(connection, terms, mac)
+    secret = phones.new_phone_secret(connection, terms.keys, phone.id, mac, terms.now)
+    phones.open_door(connection, phone.id, mac, public_ip, terms.now, terms.door)
+    return _operation(connection, terms, "reset", phone), secret
+
+
+def new_account(connection: Connection, terms: Terms, account: str, name: str) -> Account:
+    try:
+        return accounts.add(connection, account, name, terms.now)
+    except IntegrityError:
+        raise Refused("account-exists", f"There is an account {account} already.") from None
+
+
+def rename_account(connection: Connection, terms: Terms, account: str, name: str) -> Account:
+    stored = find_account(connection, terms, account)
+    accounts.rename(connection, stored.id, name)
+    return replace(stored, name=name)
+
+
+def remove_account(connection: Connection, terms: Terms, account: str) -> None:
+    stored = find_account(connection, terms, account)
+    if accounts.is_used(connection, stored.id):
+        raise Refused("account-not-empty", f"The account {account} still owns lines or phones.")
+    accounts.remove(connection, stored.id)
+
+
+def new_line(connection: Connection, terms: Terms, line: Line) -> StoredLine:
+    line_rules.check(line)
+    account = find_account(connection, terms, line.account)
+    try:
+        lines.add(connection, terms.keys, account.id, line, terms.now)
+    except IntegrityError:
+        raise Refused(
+            "line-exists", f"There is a line {line.name}, or {line.username}@{line.domain}, already."
+        ) from None
+    return _line(connection, terms, line.name)
+
+
+def change_line(connection: Connection, terms: Terms, line: str, changed: dict[str, Any]) -> StoredLine:
+    """A phone that holds the line is told."""
+    stored = _line(connection, terms, line)
+    before = Line(
+        stored.line,
+        stored.account,
+        stored.number,
+        stored.username,
+        # Checked where it is given; what is stored was checked when it came.
+        "unchanged",
+        stored.domain,
+        stored.display_name,
+        stored.outbound_proxy,
+        stored.transport,
+    )
+    line_rules.check(replace(before, **changed))
+    if not changed:
+        return stored
+    try:
+        lines.change(connection, terms.keys, stored, changed)
+    except IntegrityError:
+        raise Refused("line-exists", "Another line has this username at this domain.") from None
+    if stored.mac is not None:
+        phone = _phone(connection, terms, stored.mac)
+        _operation(connection, terms, "update", phone, line=line, slot=stored.slot)
+    return _line(connection, terms, line)
+
+
+def remove_line(connection: Connection, terms: Terms, line: str) -> None:
+    stored = _line(connection, terms, line)
+    if stored.mac is not None:
+        raise rules.already_attached(stored.mac)
+    lines.remove(connection, stored.id)
+
+
+def new_phone(
+    connection: Connection,
+    terms: Terms,
+    *,
+    mac: Mac,
+    model: str,
+    account: str,
+    serial: str | None,
+    main_line: str | None,
+) -> tuple[StoredPhone, str]:
+    """(phone, its secret)."""
+    known = terms.catalogue.model(model)
+    owner = find_account(connection, terms, account)
+    try:
+        phone_id = phones.add(
+            connection,
+            mac=mac,
+            model=known.id,
+            account_id=owner.id,
+            serial=serial,
+            slot_count=known.slots,
+            now=terms.now,
+        )
+    except IntegrityError:
+        raise Refused("phone-exists", f"There is a phone {spelled(mac)} already.") from None
+    secret = phones.new_phone_secret(connection, terms.keys, phone_id, mac, terms.now)
+    phones.tell(connection, phone_id, terms.now, "created", model=known.id, account=account)
+    if main_line is not None:
+        line = _line(connection, terms, main_line)
+        if line.account_id != owner.id:
+            raise Refused("other-account", f"The line {main_line} belongs to another account than the phone.")
+        if line.mac is not None:
+            raise rules.already_attached(line.mac)
+        phones.fill(connection, phone_id, rules.MAIN, line.id)
+        phones.tell(connection, phone_id, terms.now, "attach", line=main_line, slot=rules.MAIN)
+    return _phone(connection, terms, mac), secret
+
+
+def change_phone(connection: Connection, terms: Terms, mac: Mac, changed: dict[str, Any]) -> StoredPhone:
+    phone = _phone(connection, terms, mac)
+    columns: dict[str, Any] = {}
+    if "serial" in changed:
+        columns["serial"] = changed["serial"]
+    if "account" in changed:
+        owner = find_account(connection, terms, changed["account"])
+        if phone.phone.lines and owner.id != phone.account_id:
+            raise Refused("phone-has-lines", "The phone holds lines of its account; detach them first.")
+        columns["account_id"] = owner.id
+    if "model" in changed:
+        known = terms.catalogue.model(changed["model"])
+        used = [slot.number for slot in phone.phone.lines if slot.number > known.slots]
+        if used:
+            raise Refused(
+                "slots-in-use",
+                f"A {known.vendor_name} {known.name} has {known.slots} slots; lines are in slots {used}.",
+            )
+        columns["model"] = known.id
+        phones.set_slot_count(connection, phone.id, len(phone.phone.slots), known.slots)
+    if columns:
+        phones.change(connection, phone.id, columns)
+        phones.raise_revision(connection, phone.id)
+        phones.tell(connection, phone.id, terms.now, "changed", **changed)
+    return _phone(connection, terms, mac)
+
+
+def remove_phone(connection: Connection, terms: Terms, mac: Mac) -> None:
+    phone = _phone(connection, terms, mac)
+    if phone.phone.lines:
+        raise Refused("phone-has-lines", f"The phone {spelled(mac)} still holds lines; detach them first.")
+    phones.remove(connection, phone.id)
+
+
+def find_account(connection: Connection, terms: Terms, account: str) -> Account:
+    stored = accounts.find(connection, account)
+    if stored is None or (terms.only is not None and stored.id != terms.only):
+        raise Refused("account-not-found", f"There is no account {account}.")
+    return stored
+
+
+def _line(connection: Connection, terms: Terms, line: str) -> StoredLine:
+    stored = lines.find(connection, line, only=terms.only)
+    if stored is None:
+        raise Refused("line-not-found", f"There is no line {line}.")
+    return stored
+
+
+def _phone(connection: Connection, terms: Terms, mac: Mac) -> StoredPhone:
+    stored = phones.find(connection, mac, only=terms.only)
+    if stored is None:
+        raise Refused("phone-not-found", f"There is no phone {spelled(mac)}.")
+    return stored
+
+
+def _chosen(connection: Connection, line: StoredLine, asking: Asking) -> StoredPhone:
+    """Among the phones of the line's account only."""
+    if asking.mac is not None:
+        named = phones.find(connection, asking.mac, only=line.account_id)
+        own = [] if named is None else [named]
+    else:
+        own = phones.of_account(connection, line.account_id)
+    chosen = rules.choose([phone.phone for phone in own], asking)
+    return next(phone for phone in own if phone.phone is chosen)
+
+
+def _operation(
+    connection: Connection,
+    terms: Terms,
+    kind: str,
+    phone: StoredPhone,
+    *,
+    line: str | None = None,
+    slot: int | None = None,
+    reboot: bool = False,
+) -> Operation:
+    """The outbox row and the story, with the change they tell of."""
+    model = terms.catalogue.models.get(phone.phone.model)
+    untold = None
+    if model is not None and model.event is None:
+        untold = f"A {model.vendor_name} {model.name} cannot be told to fetch its configuration."
+    elif not terms.can_tell:
+        untold = "No SIP proxy is configured ([resync] proxy), so phones cannot be told."
+    phones.tell(connection, phone.id, terms.now, kind, line=line, slot=slot)
+    return operations.add(
+        connection,
+        kind=kind,
+        phone=phone,
+        revision=phones.raise_revision(connection, phone.id),
+        now=terms.now,
+        deadline=terms.deadline,
+        line=line,
+        slot=slot,
+        reboot=reboot,
+        untold=untold,
+    )

@@ -1,0 +1,177 @@
+"""What every handler of the management API has at hand, and how it reads a request."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import Connection
+
+from provisioning.config import Config
+from provisioning.domain import address as addresses
+from provisioning.domain import mac as macs
+from provisioning.domain.address import Address
+from provisioning.domain.errors import Refused
+from provisioning.domain.mac import Mac
+from provisioning.domain.phone import Asking
+from provisioning.management import bodies
+from provisioning.management.changes import Terms
+from provisioning.metrics import Metrics
+from provisioning.rendering.compose import Site
+from provisioning.store import tokens
+from provisioning.store.database import Database
+from provisioning.store.fetch import PhoneReader
+from provisioning.store.secrets import KeyRing
+from provisioning.store.tokens import Token
+from provisioning.vendors import Vendors
+
+T = TypeVar("T")
+
+PAGE = 100
+MOST_A_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Management:
+    config: Config
+    database: Database
+    keys: KeyRing
+    reader: PhoneReader
+    metrics: Metrics
+    vendors: Vendors
+    "Replaced when the catalogue is reloaded; a request takes it once."
+    site: Site
+    wake: Callable[[], None]
+    "Tells this process's resync worker that an operation was written."
+
+    def terms(self, token: Token) -> Terms:
+        return Terms(
+            catalogue=self.vendors.catalogue,
+            keys=self.keys,
+            now=time.time(),
+            only=token.account_id,
+            deadline=self.config.resync.deadline,
+            door=self.config.phones.door,
+            can_tell=bool(self.config.resync.proxy),
+        )
+
+
+CONTEXT = web.AppKey("management", Management)
+TOKEN = web.RequestKey("token", Token)
+
+
+def context(request: web.Request) -> Management:
+    return request.app[CONTEXT]
+
+
+def token(request: web.Request) -> Token:
+    return request[TOKEN]
+
+
+def operator(request: web.Request) -> Token:
+    """Refused: `forbidden` for a token that is restricted to an account."""
+    its = token(request)
+    if not its.operator:
+        raise Refused("forbidden", f"This token acts for the account {its.account} only; operators do this.")
+    return its
+
+
+async def body(request: web.Request, kind: type[T]) -> T:
+    try:
+        return bodies.decode(await request.read(), kind)  # type: ignore[no-any-return]  # it is a `kind`
+    except msgspec.ValidationError as error:
+        raise Refused("invalid-value", f"{error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused("invalid-json", "The body is not the JSON that is expected here.") from None
+
+
+def mac_in_path(request: web.Request) -> Mac:
+    """A MAC that is none is the MAC of no phone."""
+    try:
+        return macs.parse(request.match_info["mac"])
+    except ValueError:
+        raise Refused("phone-not-found", f"There is no phone {request.match_info['mac'][:40]!r}.") from None
+
+
+def mac_given(text: str) -> Mac:
+    try:
+        return macs.parse(text)
+    except ValueError as error:
+        raise Refused("mac-malformed", f"{text[:40]!r}: {error}.") from None
+
+
+def asking(request: web.Request, public_ip: str | None, mac: str | None) -> Asking:
+    config = context(request).config
+    return Asking(
+        public_ip=None if public_ip is None else address_given(request, public_ip),
+        mac=None if mac is None else mac_given(mac),
+        operator=token(request).operator,
+        now=time.time(),
+        freshness=config.network.freshness,
+    )
+
+
+def address_given(request: web.Request, text: str) -> Address:
+    allowed = context(request).config.network.private_addresses
+    return addresses.parse_public_ip(text.strip(), private_addresses=allowed)
+
+
+def limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(PAGE))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_A_PAGE):
+        raise Refused("invalid-value", f"limit is a number from 1 to {MOST_A_PAGE}.", field="limit")
+    return int(text)
+
+
+def answer(value: object, status: int = 200, location: str | None = None) -> web.Response:
+    headers = {} if location is None else {"Location": location}
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type="application/json", headers=headers
+    )
+
+
+def page(items: list[Any], cursor: str | None) -> web.Response:
+    """`cursor` is given back as `after` to read on; null at the end."""
+    return answer({"items": items, "next": cursor})
+
+
+async def once(
+    request: web.Request, status: int, work: Callable[[Connection, Terms], tuple[object, str | None]]
+) -> web.Response:
+    """Runs a change in one transaction; under an Idempotency-Key at most once.
+
+    `work` gives the answer's value and its Location. A retry under the same key gets the first
+    answer again, marked Idempotency-Replayed; another request under it is refused.
+    """
+    its, management = token(request), context(request)
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
+        raise Refused("invalid-value", "Idempotency-Key is 1 to 255 printable characters.", field="Idempotency-Key")
+    asked = tokens.request_hash(request.method, request.path, await request.read())
+
+    def unit(connection: Connection) -> tuple[bytes, str | None, bool]:
+        terms = management.terms(its)
+        if key is not None:
+            given = tokens.given_answer(connection, management.keys, its.id, key, terms.now)
+            if given is not None:
+                if given[0] != asked:
+                    raise Refused("idempotency-key-reused", "Another request was made under this Idempotency-Key.")
+                location, _, text = given[1].partition("\n")
+                return text.encode(), location or None, True
+        value, location_now = work(connection, terms)
+        encoded = msgspec.json.encode(value)
+        if key is not None:
+            kept = f"{location_now or ''}\n{encoded.decode()}"
+            tokens.keep_answer(connection, management.keys, its.id, key, asked, kept, terms.now)
+        return encoded, location_now, False
+
+    encoded, location, replayed = await management.database.write(unit)
+    management.wake()
+    response = web.Response(status=status, body=encoded, content_type="application/json")
+    if location is not None:
+        response.headers["Location"] = location
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response

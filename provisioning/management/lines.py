@@ -1,0 +1,130 @@
+"""/v1/lines"""
+
+import secrets
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import Connection
+
+from provisioning.domain import line as rules
+from provisioning.domain.errors import Refused
+from provisioning.domain.line import Line
+from provisioning.management import bodies, changes, views
+from provisioning.management.changes import Terms
+from provisioning.management.context import (
+    answer,
+    asking,
+    body,
+    context,
+    limit,
+    once,
+    operator,
+    page,
+    token,
+)
+from provisioning.store import accounts, lines, phones
+
+
+async def list_lines(request: web.Request) -> web.Response:
+    most, only, query = limit(request), token(request).account_id, request.query
+
+    def find(connection: Connection) -> list[lines.StoredLine]:
+        account_id = only
+        if "account" in query:
+            account = accounts.find(connection, query["account"])
+            if account is None or (only is not None and account.id != only):
+                return []
+            account_id = account.id
+        return lines.page(connection, account_id=account_id, after=query.get("after", ""), limit=most)
+
+    found = await context(request).database.read(find)
+    return page([views.line(stored) for stored in found], found[-1].line if len(found) == most else None)
+
+
+async def create(request: web.Request) -> web.Response:
+    operator(request)
+    new = await body(request, bodies.NewLine)
+    line = rules.check(
+        Line(
+            name=new.line if new.line is not None else f"line-{secrets.token_hex(4)}",
+            account=new.account,
+            number=new.number,
+            username=new.username,
+            password=new.password,
+            domain=new.domain,
+            display_name=new.display_name,
+            outbound_proxy=new.outbound_proxy,
+            transport=new.transport,
+        )
+    )
+    return await once(
+        request,
+        201,
+        lambda connection, terms: (
+            views.line(changes.new_line(connection, terms, line)),
+            f"/v1/lines/{line.name}",
+        ),
+    )
+
+
+async def read(request: web.Request) -> web.Response:
+    return answer(views.line(await _find(request)))
+
+
+async def change(request: web.Request) -> web.Response:
+    operator(request)
+    wanted = await body(request, bodies.LineChange)
+    changed = {key: value for key, value in msgspec.structs.asdict(wanted).items() if value is not msgspec.UNSET}
+    line = request.match_info["line"]
+    return await once(
+        request,
+        200,
+        lambda connection, terms: (views.line(changes.change_line(connection, terms, line, changed)), None),
+    )
+
+
+async def remove(request: web.Request) -> web.Response:
+    its, management = operator(request), context(request)
+    await management.database.write(changes.remove_line, management.terms(its), request.match_info["line"])
+    return web.Response(status=204)
+
+
+async def attachable_phones(request: web.Request) -> web.Response:
+    """Every phone of the account, each with what an attach would be refused for."""
+    line = await _find(request)
+    found = await context(request).database.read(phones.of_account, line.account_id)
+    who = asking(request, None, None)
+    return answer({"items": [views.attachable(stored, line, who) for stored in found]})
+
+
+async def attach(request: web.Request) -> web.Response:
+    wanted = await body(request, bodies.Attach)
+    who, line = asking(request, wanted.public_ip, wanted.mac), request.match_info["line"]
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        operation = changes.attach(connection, terms, line, who, wanted.slot)
+        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
+
+    return await once(request, 202, work)
+
+
+async def detach(request: web.Request) -> web.Response:
+    wanted = await body(request, bodies.Detach)
+    if wanted.force:
+        operator(request)
+    who = asking(request, wanted.public_ip, wanted.mac)
+    line = request.match_info["line"]
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        operation = changes.detach(connection, terms, line, who, force=wanted.force)
+        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
+
+    return await once(request, 202, work)
+
+
+async def _find(request: web.Request) -> lines.StoredLine:
+    name = request.match_info["line"]
+    line = await context(request).database.read(lines.find, name, only=token(request).account_id)
+    if line is None:
+        raise Refused("line-not-found", f"There is no line {name}.")
+    return line

@@ -1,0 +1,80 @@
+"""OpenAPI 3.1, made of the routes and the types of their bodies."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from provisioning.management import bodies
+
+if TYPE_CHECKING:
+    from provisioning.management.app import Route
+
+PATH = "/v1/openapi.json"
+_REF = "#/components/schemas/{name}"
+
+
+def describe(routes: Iterable["Route"]) -> dict[str, Any]:
+    routes = tuple(routes)
+    types = {kind for route in routes for kind in (route.takes, route.gives) if kind is not None}
+    ordered = sorted(types | {bodies.Problem}, key=lambda kind: kind.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF)
+    schemas["Problem"]["additionalProperties"] = True
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Phone provisioning", "version": "1"},
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas,
+        },
+    }
+
+
+def _operation(route: "Route") -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    queries = (*route.query, "after", "limit") if route.paged else route.query
+    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in queries]
+    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+    described: dict[str, Any] = {
+        "summary": route.does,
+        "operationId": f"{route.handler.__module__.rpartition('.')[2]}.{route.handler.__name__}",
+        "parameters": parameters,
+        "responses": {
+            str(route.status): _answer(route),
+            "default": {"description": "Refused: a problem document (RFC 9457)", "content": problem},
+        },
+    }
+    if route.method == "POST":
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
+    if route.takes is not None:
+        schema = {"$ref": _REF.format(name=route.takes.__name__)}
+        described["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+    if not route.token:
+        described["security"] = []
+    return described
+
+
+def _answer(route: "Route") -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": route.does}
+    if route.gives is not None:
+        schema: dict[str, Any] = {"$ref": _REF.format(name=route.gives.__name__)}
+        if route.paged:
+            schema = {
+                "type": "object",
+                "required": ["items"],
+                "properties": {
+                    "items": {"type": "array", "items": schema},
+                    "next": {"type": ["string", "null"], "description": "Give it as `after` to read on."},
+                },
+            }
+        answer["content"] = {"application/json": {"schema": schema}}
+    return answer

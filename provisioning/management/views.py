@@ -1,0 +1,118 @@
+"""What is stored → what the API gives. Pure."""
+
+import re
+
+from provisioning.domain import operation as operations
+from provisioning.domain.catalogue import Model
+from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
+from provisioning.management import bodies
+from provisioning.store.accounts import Account
+from provisioning.store.lines import StoredLine
+from provisioning.store.operations import Operation
+from provisioning.store.phones import StoredPhone
+
+_FIRMWARE = re.compile(r"\b\d+(?:\.\d+){2,}")
+
+
+def account(stored: Account) -> bodies.Account:
+    return bodies.Account(stored.account, stored.name, rfc3339(stored.created_at))
+
+
+def line(stored: StoredLine) -> bodies.Line:
+    return bodies.Line(
+        line=stored.line,
+        account=stored.account,
+        number=stored.number,
+        username=stored.username,
+        domain=stored.domain,
+        display_name=stored.display_name,
+        outbound_proxy=stored.outbound_proxy,
+        transport=stored.transport,
+        phone=stored.mac,
+        slot=stored.slot,
+        created_at=rfc3339(stored.created_at),
+    )
+
+
+def phone(stored: StoredPhone) -> bodies.Phone:
+    its = stored.phone
+    found = _FIRMWARE.search(stored.user_agent or "")
+    return bodies.Phone(
+        mac=its.mac,
+        model=its.model,
+        account=its.account,
+        serial=stored.serial,
+        lines=_held(its),
+        slots=len(its.slots),
+        slots_free=len(its.free),
+        public_ip=None if its.public_ip is None else str(its.public_ip),
+        last_seen=_time(its.seen_at),
+        user_agent=stored.user_agent,
+        firmware=found.group() if found else None,
+        created_at=rfc3339(stored.created_at),
+    )
+
+
+def attachable(stored: StoredPhone, of: StoredLine, asking: Asking) -> bodies.AttachablePhone:
+    its = stored.phone
+    refused = why_not_attachable(its, of.mac, asking)
+    return bodies.AttachablePhone(
+        mac=its.mac,
+        model=its.model,
+        eligible=refused is None,
+        reason=None if refused is None else bodies.Reason(refused.code, refused.detail),
+        slots=len(its.slots),
+        slots_free=len(its.free),
+        lines=_held(its),
+        public_ip=None if its.public_ip is None else str(its.public_ip),
+        last_seen=_time(its.seen_at),
+    )
+
+
+def model(known: Model) -> bodies.Model:
+    return bodies.Model(
+        model=known.id,
+        vendor=known.vendor,
+        vendor_name=known.vendor_name,
+        name=known.name,
+        slots=known.slots,
+        keys=known.keys,
+        expansion_modules=known.expansion_modules,
+        capabilities=list(known.capabilities),
+        confidence=known.confidence,
+        source=known.source,
+        common=[document.name for shape, document in known.documents.items() if "{mac}" not in shape],
+    )
+
+
+def operation(stored: Operation, now: float) -> bodies.Operation:
+    facts = stored.facts
+    state = operations.state(facts, now)
+    error = operations.why_error(facts) if state == "error" else None
+    return bodies.Operation(
+        id=stored.id,
+        kind=stored.kind,
+        state=state,
+        account=stored.account,
+        line=stored.line,
+        phone=stored.mac,
+        slot=stored.slot,
+        requested_at=rfc3339(facts.committed_at),
+        deadline_at=rfc3339(facts.deadline_at),
+        facts=bodies.OperationFacts(
+            committed_at=rfc3339(facts.committed_at),
+            notified_at=_time(facts.notified_at),
+            sip_status=facts.sip_status,
+            fetched_at=_time(facts.fetched_at),
+            registered_at=_time(facts.registered_at),
+        ),
+        error=None if error is None else bodies.Reason(error.code, error.detail),
+    )
+
+
+def _held(its: Phone) -> list[bodies.HeldLine]:
+    return [bodies.HeldLine(slot.number, slot.line) for slot in its.slots if slot.line is not None]
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,281 @@
+"""What a phone's request is answered: the whole way of a fetch, in one handler.
+
+path → MAC and secret → proof → document → the cached bytes of exactly this revision, or rendered
+anew → bytes; then, behind the answer, the visit.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from provisioning.domain import address as addresses
+from provisioning.domain.address import Address, Network
+from provisioning.domain.catalogue import Document, Model
+from provisioning.domain.errors import Fault
+from provisioning.domain.mac import Mac
+from provisioning.domain.proof import Proof, Shown, prove
+from provisioning.metrics import Metrics
+from provisioning.phones import request as requests
+from provisioning.phones.access_log import AccessLog
+from provisioning.phones.cache import Cache, Rendered
+from provisioning.phones.firmware import Firmware
+from provisioning.phones.recorder import Recorder
+from provisioning.phones.request import Asked
+from provisioning.rendering import compose
+from provisioning.rendering.compose import Site
+from provisioning.store.fetch import Found, PhoneReader
+from provisioning.store.phones import join_addresses
+from provisioning.store.secrets import etag, fingerprint
+from provisioning.store.visits import Refusal, Visit
+from provisioning.vendors import Vendors
+
+log = logging.getLogger(__name__)
+
+_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
+_SERVER = "provisioning"
+_PLAIN = {"Server": _SERVER, "Content-Type": "text/plain; charset=utf-8"}
+# The same for every path, so that it tells nothing.
+_NOT_FOUND = b"not found\n"
+_LONGEST_AGENT = 256
+
+
+class Documents:
+    """Answers phones. Its only state is what it rendered."""
+
+    def __init__(
+        self,
+        *,
+        vendors: Vendors,
+        site: Site,
+        firmware: Firmware,
+        reader: PhoneReader,
+        recorder: Recorder,
+        etag_key: bytes,
+        cache_bytes: int,
+        trusted: tuple[Network, ...],
+        access_log: AccessLog,
+        metrics: Metrics,
+    ) -> None:
+        self._reader = reader
+        self._recorder = recorder
+        self._etag_key = etag_key
+        self._cache_bytes = cache_bytes
+        self._trusted = trusted
+        self._access_log = access_log
+        self._metrics = metrics
+        self.reload(vendors, site, firmware)
+
+    def reload(self, vendors: Vendors, site: Site, firmware: Firmware) -> None:
+        """Another catalogue: everything rendered so far is forgotten."""
+        self._catalogue = vendors.catalogue
+        self._renderer = vendors.renderer
+        self._site = site
+        self._firmware = firmware
+        self._cache = Cache(self._cache_bytes)
+        self._common = {
+            shape: self._stage0(document, model) for shape, (model, document) in self._catalogue.common.items()
+        }
+        self._strangers = {
+            (vendor.folder, shape): self._stage0(document, model)
+            for vendor in self._catalogue.vendors
+            for model in reversed(vendor.models)
+            for shape, document in model.documents.items()
+            if document.lines
+        }
+
+    async def answer(self, request: web.BaseRequest, proxied: Address | None) -> web.StreamResponse:
+        """`proxied`: the address that a PROXY header gave for this connection."""
+        started = time.perf_counter()
+        asked = requests.read(request.raw_path)
+        peer = proxied if proxied is not None else _peer(request)
+        forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ()) if self._trusted else ()
+        address = peer if not self._trusted else addresses.client(peer, forwarded, self._trusted)
+        proof: str = "-"
+        visit: Visit | None = None
+        try:
+            if request.method not in _METHODS:
+                response: web.StreamResponse = _plain(405, b"method not allowed\n", {"Allow": "GET, HEAD"})
+            elif asked is None:
+                response = _plain(404, _NOT_FOUND)
+            elif asked.firmware:
+                response = await self._image(request, asked)
+            elif (common := self._common.get(asked.name.lower())) is not None:
+                # Before any MAC is looked for: the digits of y000000000066.cfg are none.
+                response = self._respond(request, common)
+            elif asked.mac is None:
+                response = _plain(404, _NOT_FOUND)
+            else:
+                response, visit = self._own(request, asked, asked.mac, address)
+                proof = "-" if visit is None else visit.proof
+        except ConnectionError:
+            # The phone went away in the middle of an image.
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is broken, the phone gets an answer
+            # The exception's text may hold a phone's values, so only its place is told.
+            log.error(  # noqa: TRY400
+                "%s cannot be served to %s: %s",
+                asked.name if asked else "a path",
+                (asked and asked.mac) or "?",
+                _place(error),
+            )
+            response = _plain(500, b"this configuration is broken; the operator has been told\n")
+        if response.status == 404:
+            self._metrics.count("not_found_total")
+        elif response.status >= 500:
+            self._metrics.count("broken_total")
+        await response.prepare(request)
+        await response.write_eof()
+        if visit is not None:
+            self._recorder.visit(visit)
+        if self._access_log.enabled:
+            self._access_log.write(
+                address,
+                request.method,
+                _shown_path(asked, request.raw_path),
+                response.status,
+                response.body_length,
+                time.perf_counter() - started,
+                proof,
+            )
+        return response
+
+    def _own(
+        self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None
+    ) -> tuple[web.StreamResponse, Visit | None]:
+        """A document with a MAC in its name."""
+        found, proof = self._prove(asked, mac, address)
+        if found is None or proof is None:
+            return self._strange(request, asked, mac, address), None
+        model = self._catalogue.models.get(found.model)
+        if model is None:
+            raise Fault(f"the model {found.model} is in no vendor's folder any more")
+        now = time.time()
+        public_ip = None if address is None else str(address)
+        agent = request.headers.get(hdrs.USER_AGENT, "")[:_LONGEST_AGENT]
+        news = found.fetched_revision < found.revision
+        visit = Visit(
+            found.id,
+            now,
+            public_ip,
+            agent,
+            moved_from=found.public_ip if public_ip is not None and found.public_ip != public_ip else None,
+            proof=proof,
+            first_shown=found.secret_hash if found.shown_at is None else None,
+        )
+        document = model.documents.get(asked.shape)
+        if document is None:
+            return _plain(404, _NOT_FOUND), visit
+        rendered = self._cache.get(found.id, asked.shape, found.revision)
+        if rendered is None:
+            rendered = self._render(found, model, document)
+            self._cache.put(found.id, asked.shape, rendered)
+        if news and document.lines and request.method == hdrs.METH_GET:
+            # Also when it is unchanged (304): then the phone has it already.
+            visit = visit._replace(
+                revision=rendered.revision, addresses=rendered.addresses, document=document.name_for(mac)
+            )
+        return self._respond(request, rendered), visit
+
+    def _prove(self, asked: Asked, mac: Mac, address: Address | None) -> tuple[Found | None, Proof | None]:
+        """Looks up what is shown, never the MAC itself: see domain/proof.py."""
+        if asked.secret is not None:
+            found = self._reader.by_secret(fingerprint(asked.secret))
+            if found is not None and (proof := prove(mac, Shown(secret_of=found.mac))):
+                return found, proof
+        if address is not None:
+            found = self._reader.by_door(mac, addresses.place(address), time.time())
+            if found is not None:
+                return found, prove(mac, Shown(door_of=found.mac))
+        return None, None
+
+    def _strange(self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None) -> web.StreamResponse:
+        """No proof: an answer chosen from the request alone."""
+        vendor = self._catalogue.of_prefix(mac)
+        stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
+        if vendor is None or stage0 is not None:
+            self._recorder.refusal(Refusal(mac, time.time(), None if address is None else str(address), asked.name))
+        if stage0 is None:
+            return _plain(404, _NOT_FOUND)
+        self._metrics.count("stage0_served_total")
+        return self._respond(request, stage0)
+
+    def _render(self, found: Found, model: Model, document: Document) -> Rendered:
+        """The lines are read after the revision: they can only be newer than it says, never older."""
+        held = self._reader.lines(found.id)
+        secret = self._reader.secret(found.id, found.mac)
+        body = self._renderer.render(document, model, compose.stage1(self._site, model, found.mac, secret, held))
+        self._metrics.count("documents_rendered_total")
+        attached = join_addresses(line.address_of_record for _, line in held if line is not None)
+        return self._rendered(found.revision, document, body, attached)
+
+    def _stage0(self, document: Document, model: Model) -> Rendered:
+        body = self._renderer.render(document, model, compose.stage0(self._site, model))
+        return self._rendered(0, document, body, "")
+
+    def _rendered(self, revision: int, document: Document, body: bytes, attached: str) -> Rendered:
+        tag = etag(self._etag_key, body)
+        headers = CIMultiDict(
+            {
+                "Content-Type": document.content_type,
+                "ETag": tag,
+                "Cache-Control": "private, no-cache",
+                "Server": _SERVER,
+            }
+        )
+        return Rendered(revision, body, tag, headers, attached)
+
+    def _respond(self, request: web.BaseRequest, rendered: Rendered) -> web.Response:
+        wanted = request.headers.get(hdrs.IF_NONE_MATCH)
+        if wanted is not None and _matches(wanted, rendered.etag):
+            self._metrics.count("documents_unchanged_total")
+            return web.Response(status=304, headers=rendered.headers)
+        self._metrics.count("documents_served_total")
+        return web.Response(body=rendered.body, headers=rendered.headers)
+
+    async def _image(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        image = self._firmware.find(asked.name)
+        if image is None:
+            return _plain(404, _NOT_FOUND)
+        self._metrics.count("firmware_served_total")
+        return await self._firmware.send(request, image)
+
+
+def _plain(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=body, headers=_PLAIN if headers is None else {**_PLAIN, **headers})
+
+
+def _matches(wanted: str, tag: str) -> bool:
+    """If-None-Match (RFC 9110 section 13.1.2), where a weak comparison is asked for."""
+    return wanted in (tag, "*") or any(part.strip().removeprefix("W/") == tag for part in wanted.split(","))
+
+
+def _peer(request: web.BaseRequest) -> Address | None:
+    transport = request.transport
+    name = None if transport is None else transport.get_extra_info("peername")
+    return _parsed(name[0]) if name else None
+
+
+@functools.lru_cache(maxsize=65_536)
+def _parsed(text: str) -> Address:
+    return addresses.parse(text)
+
+
+def _shown_path(asked: Asked | None, raw_path: str) -> str:
+    if asked is None:
+        return requests.redacted(raw_path)
+    folder = "firmware/" if asked.firmware else ""
+    return f"/-/{folder}{asked.name}" if asked.secret else f"/{folder}{asked.name}"
+
+
+def _place(error: BaseException) -> str:
+    """Where an error arose, without its text, which may hold a secret."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    where = "" if step is None else f" at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}"
+    told = f": {error}" if isinstance(error, Fault) else ""
+    return f"{type(error).__name__}{where}{told}"

@@ -1,0 +1,77 @@
+"""Firmware: exactly the images of the manifest, with Range (RFC 9110 section 14) and If-Range."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from provisioning.domain.firmware import Image
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_CHUNK = 256 * 1024
+
+
+class Firmware:
+    def __init__(self, folder: Path, images: Iterable[Image]) -> None:
+        self._folder = folder
+        self._images = {image.file: image for image in images}
+
+    def find(self, file: str) -> Image | None:
+        """By its name in the manifest, and by no other path."""
+        return self._images.get(file)
+
+    async def send(self, request: web.BaseRequest, image: Image) -> web.StreamResponse:
+        etag = f'"{image.sha256[:32]}"'
+        headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        if request.headers.get(hdrs.IF_NONE_MATCH) in (etag, "*"):
+            return web.Response(status=304, headers=headers)
+        start, end = 0, image.size
+        status = 200
+        wanted = request.headers.get(hdrs.RANGE)
+        if wanted is not None and request.headers.get(hdrs.IF_RANGE, etag) == etag:
+            part = byte_range(wanted, image.size)
+            if part == ():
+                return web.Response(status=416, headers=headers | {"Content-Range": f"bytes */{image.size}"})
+            if part:
+                start, end = part
+                status = 206
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{image.size}"
+        response = web.StreamResponse(status=status, headers=headers)
+        response.content_length = end - start
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            await self._copy(response, image.file, start, end)
+        await response.write_eof()
+        return response
+
+    async def _copy(self, response: web.StreamResponse, name: str, start: int, end: int) -> None:
+        file = await asyncio.to_thread((self._folder / name).open, "rb")
+        try:
+            file.seek(start)
+            while start < end:
+                chunk = await asyncio.to_thread(file.read, min(_CHUNK, end - start))
+                if not chunk:
+                    # The file shrank since the start; the connection must not look complete.
+                    raise ConnectionResetError(f"firmware {name} is shorter than its manifest says")
+                await response.write(chunk)
+                start += len(chunk)
+        finally:
+            file.close()
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | tuple[()] | None:
+    """(start, end) of a single range; () if no byte of it exists; None for what RFC 9110 lets us ignore."""
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if first == "":
+        length = int(last)
+        return (max(0, size - length), size) if length else ()
+    start = int(first)
+    end = min(int(last) + 1, size) if last else size
+    if last and int(last) < start:
+        return None
+    return (start, end) if start < size else ()

@@ -1,0 +1,122 @@
+"""Records visits and refusals behind the answers, in batches.
+
+A phone gets its configuration also when recording fails; what cannot be written is tried again
+and, past a bound, counted as lost.
+"""
+
+import asyncio
+import logging
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from provisioning.domain.mac import Mac
+from provisioning.metrics import Metrics
+from provisioning.store import visits
+from provisioning.store.database import Database
+from provisioning.store.visits import Refusal, Visit
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.5
+"Seconds between batches that hold no news."
+BATCH = 500
+"Visits in one transaction: an attach waits for the write lock no longer than this takes."
+MOST = 200_000
+
+
+class Recorder:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._visits: dict[int, Visit] = {}
+        self._refusals: dict[Mac, Refusal] = {}
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="recorder")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._flush()
+
+    def visit(self, visit: Visit) -> None:
+        earlier = self._visits.get(visit.phone_id)
+        if earlier is not None:
+            visit = _both(earlier, visit)
+        elif len(self._visits) >= MOST:
+            self._metrics.count("visits_lost_total")
+            return
+        self._visits[visit.phone_id] = visit
+        if visit.revision is not None:
+            # Somebody may be watching an operation.
+            self._news.set()
+
+    def refusal(self, refusal: Refusal) -> None:
+        if len(self._refusals) < MOST:
+            self._refusals[refusal.mac] = refusal
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PAUSE):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._news.clear()
+            if not await self._flush():
+                await asyncio.sleep(PAUSE)
+
+    async def _flush(self) -> bool:
+        """What has come so far; whether all of it was recorded."""
+        # News first: it is what somebody waits for.
+        visitors = sorted(self._visits.values(), key=lambda visit: visit.revision is None)
+        self._visits = {}
+        refusals, self._refusals = self._refusals, {}
+        try:
+            while visitors:
+                await self._database.write(visits.record, visitors[:BATCH])
+                for _ in visitors[:BATCH]:
+                    self._metrics.count("visits_recorded_total")
+                del visitors[:BATCH]
+            if refusals:
+                await self._record_refusals(refusals)
+        except SQLAlchemyError as error:
+            log.warning("visits cannot be recorded, trying again: %s", type(error).__name__)
+            for visit in visitors:
+                later = self._visits.get(visit.phone_id)
+                self._visits[visit.phone_id] = visit if later is None else _both(visit, later)
+            self._refusals = refusals | self._refusals
+            return False
+        return True
+
+    async def _record_refusals(self, refusals: dict[Mac, Refusal]) -> None:
+        macs = list(refusals)
+        for start in range(0, len(macs), BATCH):
+            known = await self._database.read(visits.known_macs, macs[start : start + BATCH])
+            if known:
+                rows = [(phone_id, refusals[mac]) for mac, phone_id in known.items()]
+                await self._database.write(visits.record_refusals, rows)
+
+
+def _both(earlier: Visit, later: Visit) -> Visit:
+    """Two visits of one phone in one batch: the later, with the earlier's news."""
+    revision, addresses, document, proof = later.revision, later.addresses, later.document, later.proof
+    if revision is None:
+        revision, addresses, document, proof = (
+            earlier.revision,
+            earlier.addresses,
+            earlier.document,
+            earlier.proof,
+        )
+    return later._replace(
+        public_ip=later.public_ip or earlier.public_ip,
+        moved_from=earlier.moved_from or later.moved_from,
+        revision=revision,
+        addresses=addresses,
+        document=document,
+        proof=proof,
+        first_shown=earlier.first_shown or later.first_shown,
+    )

@@ -1,0 +1,45 @@
+"""What a phone's request asks for, read from its path. Pure."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from provisioning.domain import mac as macs
+from provisioning.domain.mac import Mac
+
+# No directory but the secret: nothing of a request's text ever becomes a path.
+_PATH = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?([A-Za-z0-9:._-]{1,96})", re.ASCII)
+_FIRMWARE = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
+_LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
+
+
+class Asked(NamedTuple):
+    name: str
+    shape: str
+    "The name in lower case, the MAC in it replaced by {mac}."
+    mac: Mac | None
+    secret: str | None
+    firmware: bool = False
+
+
+def read(raw_path: str) -> Asked | None:
+    """None: no path of ours."""
+    path = raw_path.partition("?")[0]
+    if "%" in path:
+        # Some phones spell the colons of their MAC %3A.
+        path = unquote(path, errors="replace")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        match = _FIRMWARE.fullmatch(path)
+        return None if match is None else Asked(match[2], "", None, match[1], firmware=True)
+    secret, name = match.groups()
+    found = macs.find(name)
+    if found is None:
+        return Asked(name, name.lower(), None, secret)
+    return Asked(name, found[1], found[0], secret)
+
+
+def redacted(raw_path: str) -> str:
+    """A path that is none of ours, fit for a log: no secret, no control character, not long."""
+    text = _LONG_HEX.sub("-", raw_path.partition("?")[0][:120])
+    return text.encode("ascii", "backslashreplace").decode().replace(" ", "%20") if text.isprintable() else "?"

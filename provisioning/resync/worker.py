@@ -1,0 +1,142 @@
+"""Tells phones to fetch: takes due operations from the database, in any process, and sends NOTIFY.
+
+The operation row was written with the change, so nothing acknowledged is forgotten: a worker that
+dies leaves a lease that runs out, and another takes over. Told is not done; the phone's fetch is.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from provisioning.domain.catalogue import Catalogue
+from provisioning.domain.errors import Fault
+from provisioning.domain.operation import next_attempt, target
+from provisioning.metrics import Metrics
+from provisioning.sip.client import Credentials, SipClient
+from provisioning.store import operations
+from provisioning.store.database import Database
+from provisioning.store.fetch import PhoneReader
+from provisioning.store.operations import Resync
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"How often to look for what other processes wrote, or left behind."
+
+NO_PROXY = "No SIP proxy is configured ([resync] proxy), so phones cannot be told."
+NO_LINE = "The phone has fetched no line yet, so it is registered nowhere and cannot be told."
+
+
+class ResyncWorker:
+    def __init__(
+        self,
+        database: Database,
+        reader: PhoneReader,
+        sip: SipClient | None,
+        catalogue: Callable[[], Catalogue],
+        metrics: Metrics,
+        concurrency: int,
+    ) -> None:
+        self._database = database
+        self._reader = reader
+        self._sip = sip
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._most = concurrency
+        self._news = asyncio.Event()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="resync")
+
+    def wake(self) -> None:
+        """An operation was written in this process."""
+        self._news.set()
+
+    async def close(self) -> None:
+        """What is being sent is left to its lease."""
+        tasks = [*self._telling, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                woken = await self._wait()
+                if woken or await self._is_due():
+                    await self._claim()
+            except SQLAlchemyError as error:
+                log.warning("resyncs cannot be claimed, trying again: %s", type(error).__name__)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        self._news.clear()
+        return True
+
+    async def _is_due(self) -> bool:
+        due = await self._database.read(operations.next_due)
+        return due is not None and due <= time.time()
+
+    async def _claim(self) -> None:
+        room = self._most - len(self._telling)
+        if room <= 0:
+            return
+        claimed = await self._database.write(operations.claim, time.time(), room)
+        for resync in claimed:
+            task = asyncio.create_task(self._tell(resync))
+            self._telling.add(task)
+            task.add_done_callback(self._done)
+        if len(claimed) == room:
+            self._news.set()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a resync failed: %s", type(error).__name__)
+
+    async def _tell(self, resync: Resync) -> None:
+        status, untold = await self._send(resync)
+        again_at = None
+        if untold is None:
+            again_at = next_attempt(resync.requested_at, resync.attempts + 1, status)
+        await self._database.write(
+            operations.told, resync, now=time.time(), status=status, untold=untold, again_at=again_at
+        )
+
+    async def _send(self, resync: Resync) -> tuple[int | None, str | None]:
+        """(final SIP status, why nothing was sent)."""
+        model = self._catalogue().models.get(resync.model)
+        event = None if model is None else (model.reboot_event if resync.reboot else model.event)
+        if event is None:
+            return None, "The phone's model cannot be told to fetch its configuration."
+        if self._sip is None:
+            return None, NO_PROXY
+        address = target(resync.fetched_addresses, resync.attached_addresses)
+        if address is None:
+            return None, NO_LINE
+        self._metrics.count("resyncs_sent_total")
+        outcome = await self._sip.notify(address, event, credentials=self._credentials(resync.phone_id, address))
+        if 200 <= outcome.status < 300:
+            self._metrics.count("resyncs_accepted_total")
+        log.info("resync of %s: %d %s", resync.mac, outcome.status, outcome.reason)
+        return outcome.status, None
+
+    def _credentials(self, phone_id: int, address: str) -> Credentials | None:
+        """The line's own, for phones that challenge a NOTIFY (Cisco SPA, Snom's challenge_checksync)."""
+        try:
+            for _, line in self._reader.lines(phone_id):
+                if line is not None and line.address_of_record == address:
+                    return Credentials(line.username, line.password)
+        except Fault as fault:
+            log.error("%s", fault)  # noqa: TRY400  its text is made for the log
+        return None

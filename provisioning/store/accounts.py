@@ -1,0 +1,52 @@
+"""Accounts."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from provisioning.store.tables import accounts, lines, phones
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: int
+    account: str
+    name: str
+    created_at: float
+
+
+_COLUMNS = (accounts.c.id, accounts.c.account, accounts.c.name, accounts.c.created_at)
+
+
+def find(connection: Connection, account: str) -> Account | None:
+    row = connection.execute(select(*_COLUMNS).where(accounts.c.account == account)).first()
+    return None if row is None else Account(*row)
+
+
+def page(connection: Connection, *, only: int | None, after: str, limit: int) -> list[Account]:
+    """In order of their names, `only` one of them where a token is restricted to it."""
+    query = select(*_COLUMNS).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)
+    if only is not None:
+        query = query.where(accounts.c.id == only)
+    return [Account(*row) for row in connection.execute(query)]
+
+
+def add(connection: Connection, account: str, name: str, now: float) -> Account:
+    """IntegrityError: the name is taken."""
+    done = connection.execute(insert(accounts).values(account=account, name=name, created_at=now))
+    (key,) = done.inserted_primary_key or (0,)
+    return Account(key, account, name, now)
+
+
+def rename(connection: Connection, account_id: int, name: str) -> None:
+    connection.execute(update(accounts).where(accounts.c.id == account_id).values(name=name))
+
+
+def is_used(connection: Connection, account_id: int) -> bool:
+    """It still owns lines or phones."""
+    owns = [select(exists().where(table.c.account_id == account_id)) for table in (lines, phones)]
+    return any(connection.scalar(query) for query in owns)
+
+
+def remove(connection: Connection, account_id: int) -> None:
+    connection.execute(delete(accounts).where(accounts.c.id == account_id))

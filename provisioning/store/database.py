@@ -1,0 +1,128 @@
+"""One SQLite database: how it is opened, read and written.
+
+Store functions are plain functions of a Connection; `read` and `write` run them. A write is one
+transaction, begun with BEGIN IMMEDIATE on the process's one writing connection and committed with
+synchronous=FULL: what was acknowledged survives a power cut, and two processes that count slots
+at once cannot both be right (docs/ARCHITECTURE.md).
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from provisioning.domain.errors import Fault
+
+SCHEMA = "0001"
+"The newest migration in migrations/versions/; a test holds them together."
+BUSY_SECONDS = 5
+READERS = 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        url = URL.create("sqlite+aiosqlite", database=str(path))
+        self._writer = create_async_engine(url, pool_size=1, max_overflow=0)
+        self._readers = create_async_engine(url, pool_size=READERS, max_overflow=0)
+        for engine, begin in ((self._writer, "BEGIN IMMEDIATE"), (self._readers, "BEGIN")):
+            _prepare(engine, begin)
+
+    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """All of `work`, or nothing of it."""
+        async with self._writer.begin() as connection:
+            return await connection.run_sync(work, *args, **kwargs)
+
+    async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work` on one unchanging view of the database."""
+        async with self._readers.begin() as connection:
+            return await connection.run_sync(work, *args, **kwargs)
+
+    async def close(self) -> None:
+        await self._readers.dispose()
+        await self._writer.dispose()
+
+
+def _prepare(engine: AsyncEngine, begin: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # The driver's own BEGIN comes too late (not before a SELECT) and is deferred.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begins(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+PRAGMAS = (
+    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+)
+
+
+def create_or_upgrade(path: Path) -> None:
+    """Brings the schema to SCHEMA, from nothing or from an older one."""
+    # Imported here: a server that starts on a good schema does without Alembic's memory and time.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()
+    path.chmod(0o600)
+
+
+def check_schema(path: Path) -> None:
+    """Fault, with what to do, unless the database has exactly the schema this program knows."""
+    if not path.exists():
+        raise Fault(f"{path}: there is no database; run `provisioning init`")
+    found: Any = None
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        try:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise Fault(f"{path}: is no database of this program ({error})") from None
+    if found is None:
+        raise Fault(f"{path}: says nothing of its schema; was its creation interrupted? Run `provisioning init`")
+    if found[0] < SCHEMA:
+        raise Fault(
+            f"{path}: has schema {found[0]}, this program needs {SCHEMA}; run `provisioning init` to upgrade it"
+        )
+    if found[0] > SCHEMA:
+        raise Fault(f"{path}: has schema {found[0]}, made by a newer program than this one ({SCHEMA})")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Somebody else has been writing for longer than we wait."""
+    return isinstance(error, DBAPIError) and "locked" in str(error.orig)
+
+
+def integrity(connection: Connection) -> str:
+    return str(connection.scalar(text("PRAGMA quick_check(1)")))

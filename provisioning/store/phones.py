@@ -1,0 +1,262 @@
+"""Phones, their slots, secrets, doors and story."""
+
+import ipaddress
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+
+from provisioning.domain.address import Address, place
+from provisioning.domain.mac import Mac
+from provisioning.domain.phone import Phone, Slot
+from provisioning.store.secrets import KeyRing, fingerprint, new_secret
+from provisioning.store.tables import accounts, doors, events, lines, phone_secrets, phones, slots
+
+ADDRESS_SEPARATOR = " "
+"Between the addresses of record in phones.fetched_addresses; no SIP URI of ours holds a blank."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPhone:
+    id: int
+    account_id: int
+    serial: str | None
+    revision: int
+    fetched_revision: int
+    user_agent: str | None
+    refused_at: float | None
+    refused_from: str | None
+    created_at: float
+    phone: Phone
+
+
+_SELECT: Select[Any] = select(
+    phones.c.id,
+    phones.c.account_id,
+    phones.c.serial,
+    phones.c.revision,
+    phones.c.fetched_revision,
+    phones.c.user_agent,
+    phones.c.refused_at,
+    phones.c.refused_from,
+    phones.c.created_at,
+    phones.c.mac,
+    accounts.c.account,
+    phones.c.model,
+    phones.c.public_ip,
+    phones.c.seen_at,
+).join(accounts)
+
+_SLOTS = (
+    select(slots.c.phone_id, slots.c.slot, lines.c.line)
+    .outerjoin(lines, lines.c.id == slots.c.line_id)
+    .where(slots.c.phone_id.in_(bindparam("phone_ids", expanding=True)))
+    .order_by(slots.c.phone_id, slots.c.slot)
+)
+
+
+def _load(connection: Connection, rows: Sequence[Any]) -> list[StoredPhone]:
+    held: dict[int, list[Slot]] = {row[0]: [] for row in rows}
+    for phone_id, number, line in connection.execute(_SLOTS, {"phone_ids": list(held)}):
+        held[phone_id].append(Slot(number, line))
+    return [
+        StoredPhone(
+            id=row.id,
+            account_id=row.account_id,
+            serial=row.serial,
+            revision=row.revision,
+            fetched_revision=row.fetched_revision,
+            user_agent=row.user_agent,
+            refused_at=row.refused_at,
+            refused_from=row.refused_from,
+            created_at=row.created_at,
+            phone=Phone(
+                mac=Mac(row.mac),
+                account=row.account,
+                model=row.model,
+                slots=tuple(held[row.id]),
+                public_ip=None if row.public_ip is None else ipaddress.ip_address(row.public_ip),
+                seen_at=row.seen_at,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def find(connection: Connection, mac: Mac, *, only: int | None = None) -> StoredPhone | None:
+    """`only`: the account a token is restricted to."""
+    query = _SELECT.where(phones.c.mac == mac)
+    if only is not None:
+        query = query.where(phones.c.account_id == only)
+    return next(iter(_load(connection, connection.execute(query).all())), None)
+
+
+def get(connection: Connection, phone_id: int) -> StoredPhone | None:
+    return next(iter(_load(connection, connection.execute(_SELECT.where(phones.c.id == phone_id)).all())), None)
+
+
+def page(connection: Connection, *, account_id: int | None, after: str, limit: int) -> list[StoredPhone]:
+    query = _SELECT.where(phones.c.mac > after).order_by(phones.c.mac).limit(limit)
+    if account_id is not None:
+        query = query.where(phones.c.account_id == account_id)
+    return _load(connection, connection.execute(query).all())
+
+
+def of_account(connection: Connection, account_id: int) -> list[StoredPhone]:
+    return _load(connection, connection.execute(_SELECT.where(phones.c.account_id == account_id)).all())
+
+
+def add(
+    connection: Connection, *, mac: Mac, model: str, account_id: int, serial: str | None, slot_count: int, now: float
+) -> int:
+    """IntegrityError: the MAC is known already."""
+    done = connection.execute(
+        insert(phones).values(mac=mac, model=model, account_id=account_id, serial=serial, revision=1, created_at=now)
+    )
+    phone_id = int((done.inserted_primary_key or (0,))[0])
+    connection.execute(insert(slots), [{"phone_id": phone_id, "slot": n} for n in range(1, slot_count + 1)])
+    return phone_id
+
+
+def set_slot_count(connection: Connection, phone_id: int, had: int, wanted: int) -> None:
+    """For another model. The caller has checked that the slots that go are empty."""
+    if wanted > had:
+        connection.execute(insert(slots), [{"phone_id": phone_id, "slot": n} for n in range(had + 1, wanted + 1)])
+    else:
+        # An occupied row is kept by the condition, and then the caller's check was wrong.
+        connection.execute(
+            delete(slots).where(slots.c.phone_id == phone_id, slots.c.slot > wanted, slots.c.line_id.is_(None))
+        )
+
+
+def change(connection: Connection, phone_id: int, changed: dict[str, Any]) -> None:
+    connection.execute(update(phones).where(phones.c.id == phone_id).values(**changed))
+
+
+def remove(connection: Connection, phone_id: int) -> None:
+    connection.execute(delete(phones).where(phones.c.id == phone_id))
+
+
+def fill(connection: Connection, phone_id: int, slot: int, line_id: int) -> bool:
+    """False: somebody else was faster. IntegrityError: the line is in another slot."""
+    done = connection.execute(
+        update(slots)
+        .where(slots.c.phone_id == phone_id, slots.c.slot == slot, slots.c.line_id.is_(None))
+        .values(line_id=line_id)
+    )
+    return done.rowcount == 1
+
+
+def empty(connection: Connection, phone_id: int, slot: int) -> None:
+    connection.execute(update(slots).where(slots.c.phone_id == phone_id, slots.c.slot == slot).values(line_id=None))
+
+
+def swap(connection: Connection, phone_id: int, one: int, other: int) -> None:
+    """Two slots change their lines; emptied in between, for a line is in at most one slot."""
+    held = dict(
+        connection.execute(
+            select(slots.c.slot, slots.c.line_id).where(slots.c.phone_id == phone_id, slots.c.slot.in_((one, other)))
+        ).all()
+    )
+    for number in (one, other):
+        empty(connection, phone_id, number)
+    for number, line_id in ((one, held[other]), (other, held[one])):
+        if line_id is not None:
+            fill(connection, phone_id, number, line_id)
+
+
+def raise_revision(connection: Connection, phone_id: int) -> int:
+    """Every later fetch, in any process, renders anew."""
+    raised = update(phones).where(phones.c.id == phone_id).values(revision=phones.c.revision + 1)
+    return int(connection.execute(raised.returning(phones.c.revision)).scalar_one())
+
+
+def most_slots_in_use(connection: Connection) -> dict[str, int]:
+    """By model: the highest slot that holds a line, over all its phones."""
+    return dict(
+        connection.execute(
+            select(phones.c.model, func.max(slots.c.slot))
+            .join(slots)
+            .where(slots.c.line_id.is_not(None))
+            .group_by(phones.c.model)
+        )
+        .tuples()
+        .all()
+    )
+
+
+def models_in_use(connection: Connection) -> set[str]:
+    return set(connection.scalars(select(phones.c.model).distinct()))
+
+
+# The phone's own secret
+
+
+def secret_context(mac: Mac) -> str:
+    return f"phone:{mac}"
+
+
+def new_phone_secret(connection: Connection, keys: KeyRing, phone_id: int, mac: Mac, now: float) -> str:
+    """Replaces what the phone had. The secret itself is returned this once."""
+    connection.execute(delete(phone_secrets).where(phone_secrets.c.phone_id == phone_id))
+    secret = new_secret()
+    key_id, sealed = keys.seal(secret, secret_context(mac))
+    connection.execute(
+        insert(phone_secrets).values(
+            hash=fingerprint(secret), phone_id=phone_id, secret=sealed, key_id=key_id, created_at=now
+        )
+    )
+    return secret
+
+
+def is_bound(connection: Connection, phone_id: int) -> bool:
+    """The phone has shown its own secret."""
+    shown = select(phone_secrets.c.hash).where(
+        phone_secrets.c.phone_id == phone_id, phone_secrets.c.shown_at.is_not(None)
+    )
+    return connection.execute(shown).first() is not None
+
+
+def open_door(connection: Connection, phone_id: int, mac: Mac, public_ip: Address, now: float, seconds: float) -> None:
+    """For one place at a time: an earlier door of the phone is closed."""
+    connection.execute(delete(doors).where(doors.c.phone_id == phone_id))
+    connection.execute(
+        insert(doors).values(phone_id=phone_id, mac=mac, place=place(public_ip), opened_at=now, closes_at=now + seconds)
+    )
+
+
+# The phone's story
+
+
+def tell(connection: Connection, phone_id: int, at: float, kind: str, **detail: object) -> None:
+    connection.execute(insert(events), [event(phone_id, at, kind, detail)])
+
+
+def event(phone_id: int, at: float, kind: str, detail: dict[str, object]) -> dict[str, object]:
+    """A row of the story, for those who write several at once."""
+    return {"phone_id": phone_id, "at": at, "kind": kind, "detail": json.dumps(detail, ensure_ascii=False)}
+
+
+def story(
+    connection: Connection, phone_id: int, *, before: int | None, limit: int
+) -> list[tuple[int, float, str, Any]]:
+    """(id, at, kind, detail), the newest first."""
+    query = (
+        select(events.c.id, events.c.at, events.c.kind, events.c.detail)
+        .where(events.c.phone_id == phone_id)
+        .order_by(events.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(events.c.id < before)
+    return [(row.id, row.at, row.kind, json.loads(row.detail)) for row in connection.execute(query)]
+
+
+def split_addresses(text: str) -> tuple[str, ...]:
+    return tuple(text.split(ADDRESS_SEPARATOR)) if text else ()
+
+
+def join_addresses(addresses: Iterable[str]) -> str:
+    return ADDRESS_SEPARATOR.join(addresses)

@@ -1,0 +1,86 @@
+"""Management tokens: 256 random bits, kept as a hash; and the answers given under an Idempotency-Key."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from provisioning.store.secrets import KeyRing, fingerprint
+from provisioning.store.tables import accounts, answers, tokens
+
+KEEP_ANSWERS = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    id: str
+    name: str
+    account_id: int | None
+    account: str | None
+    created_at: float
+
+    @property
+    def operator(self) -> bool:
+        """Acts for all accounts."""
+        return self.account_id is None
+
+
+_SELECT = select(tokens.c.id, tokens.c.name, tokens.c.account_id, accounts.c.account, tokens.c.created_at).outerjoin(
+    accounts
+)
+
+
+def add(connection: Connection, name: str, account_id: int | None, now: float) -> tuple[str, str]:
+    """(id, the token itself, shown this once)."""
+    token_id, token = f"t{secrets.token_hex(4)}", f"pt_{secrets.token_urlsafe(32)}"
+    connection.execute(
+        insert(tokens).values(id=token_id, name=name, hash=fingerprint(token), account_id=account_id, created_at=now)
+    )
+    return token_id, token
+
+
+def find(connection: Connection, token: str) -> Token | None:
+    row = connection.execute(_SELECT.where(tokens.c.hash == fingerprint(token))).first()
+    return None if row is None else Token(*row)
+
+
+def all_tokens(connection: Connection) -> list[Token]:
+    return [Token(*row) for row in connection.execute(_SELECT.order_by(tokens.c.created_at))]
+
+
+def remove(connection: Connection, token_id: str) -> bool:
+    return connection.execute(delete(tokens).where(tokens.c.id == token_id)).rowcount == 1
+
+
+def request_hash(method: str, path: str, body: bytes) -> bytes:
+    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
+
+
+def given_answer(
+    connection: Connection, keys: KeyRing, token_id: str, key: str, now: float
+) -> tuple[bytes, str] | None:
+    """(request hash, answer) of the first request under this key, if it is not too long ago."""
+    row = connection.execute(
+        select(answers.c.request, answers.c.answer, answers.c.key_id).where(
+            answers.c.token_id == token_id, answers.c.key == key, answers.c.created_at > now - KEEP_ANSWERS
+        )
+    ).first()
+    return None if row is None else (row.request, keys.open(row.key_id, row.answer, answer_context(token_id, key)))
+
+
+def keep_answer(
+    connection: Connection, keys: KeyRing, token_id: str, key: str, request: bytes, answer: str, now: float
+) -> None:
+    """In the transaction of the change itself: a retry can then never repeat it."""
+    connection.execute(delete(answers).where(answers.c.created_at <= now - KEEP_ANSWERS))
+    key_id, sealed = keys.seal(answer, answer_context(token_id, key))
+    connection.execute(
+        insert(answers).values(
+            token_id=token_id, key=key, request=request, answer=sealed, key_id=key_id, created_at=now
+        )
+    )
+
+
+def answer_context(token_id: str, key: str) -> str:
+    return f"answer:{token_id}:{key}"
