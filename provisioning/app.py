@@ -375,4 +375,3 @@ def _logging(config: Config) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-

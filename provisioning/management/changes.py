@@ -299,3 +299,7 @@ def _operation(
         reboot=reboot,
         untold=untold,
     )
+
+
+def phone_model(connection: Connection, terms: Terms, mac: Mac) -> str:
+    return _phone(connection, terms, mac).phone.model

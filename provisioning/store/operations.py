@@ -64,8 +64,8 @@ _SELECT = (
         phones.c.refused_from,
     )
     .select_from(operations)
-    .join(accounts)
-    .outerjoin(phones)
+    .join(accounts, accounts.c.id == operations.c.account_id)
+    .outerjoin(phones, phones.c.id == operations.c.phone_id)
 )
 
 

@@ -66,7 +66,7 @@ _DONE = (
 )
 _SHOWN = (
     update(phone_secrets)
-    .where(phone_secrets.c.hash == bindparam("secret"), phone_secrets.c.shown_at.is_(None))
+    .where(phone_secrets.c.hash == bindparam("shown_hash"), phone_secrets.c.shown_at.is_(None))
     .values(shown_at=bindparam("at"))
 )
 # The phone is bound: from now on its secret is its proof, and the door has done its work.
@@ -91,7 +91,7 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
     ]:
         connection.execute(_FETCHED, fetched)
         connection.execute(_DONE, fetched)
-    if shown := [{"phone": v.phone_id, "at": v.at, "secret": v.first_shown} for v in news if v.first_shown]:
+    if shown := [{"phone": v.phone_id, "at": v.at, "shown_hash": v.first_shown} for v in news if v.first_shown]:
         connection.execute(_SHOWN, shown)
         connection.execute(_CLOSE, shown)
     if story := list(_story(news)):

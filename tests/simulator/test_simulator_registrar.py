@@ -4,9 +4,9 @@ import aiohttp
 import pytest
 from scripted_sip_peer import ScriptedPeer
 
+from provisioning.simulator.registrar import Registrar, address_uri, user_of
 from provisioning.sip import digest, message
 from provisioning.sip.digest import Credentials
-from provisioning.simulator.registrar import Registrar, address_uri, user_of
 
 
 @pytest.fixture

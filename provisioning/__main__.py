@@ -1,0 +1,33 @@
+"""The command line: `provisioning --help`."""
+
+import argparse
+import sys
+
+from provisioning.commands import changes, inventory, serving, upkeep
+from provisioning.commands.output import run
+from provisioning.simulator import command as simulate
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="provisioning",
+        description="A provisioning server for SIP desk phones. Start it with `provisioning serve`.",
+        epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serving.add(commands)
+    inventory.add(commands)
+    changes.add(commands)
+    upkeep.add(commands)
+    simulating = commands.add_parser("simulate", help="run phones that behave, or misbehave, as real ones do")
+    simulate.add_arguments(simulating)
+    simulating.set_defaults(run=simulate.run)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

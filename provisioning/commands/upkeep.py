@@ -1,0 +1,62 @@
+"""key: the key that seals stored secrets"""
+
+import argparse
+import sys
+from typing import Any
+
+from provisioning.commands.output import common, load, say
+from provisioning.domain.errors import Fault
+from provisioning.store import rotation
+from provisioning.store.database import Database, check_schema
+from provisioning.store.secrets import KeyRing, add_key, keep_only
+
+
+def add(commands: Any) -> None:
+    group = commands.add_parser("key", help="the key that seals stored secrets").add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    rotate = group.add_parser(
+        "rotate",
+        help="make a new key and seal every secret with it",
+        description="Running servers go on: they read the key file again when they meet the new key. The old keys "
+        "are kept for what such a server seals meanwhile; `key prune` drops those that nothing uses.",
+    )
+    common(rotate)
+    rotate.set_defaults(run=run_rotate)
+    prune = group.add_parser("prune", help="drop the keys that nothing uses any more")
+    common(prune)
+    prune.set_defaults(run=run_prune)
+
+
+async def run_rotate(arguments: argparse.Namespace) -> int:
+    config = load(arguments)
+    check_schema(config.database_path)
+    add_key(config.key_file)
+    keys, database, done = KeyRing(config.key_file), Database(config.database_path), 0
+    try:
+        while batch := await database.write(rotation.sealed, keys):
+            done += batch
+            print(f"\r{done} secrets sealed anew", end="", file=sys.stderr, flush=True)
+    finally:
+        await database.close()
+    if done:
+        print(file=sys.stderr)
+    return say(arguments, f"The key {keys.current} seals from now on.", key=keys.current, sealed=done)
+
+
+async def run_prune(arguments: argparse.Namespace) -> int:
+    config = load(arguments)
+    check_schema(config.database_path)
+    keys, database = KeyRing(config.key_file), Database(config.database_path)
+    try:
+        while await database.write(rotation.sealed, keys):
+            pass
+        used = await database.read(rotation.keys_in_use)
+    finally:
+        await database.close()
+    if used - {keys.current}:
+        raise Fault(f"{config.key_file}: an older key is still in use; run `provisioning key prune` again")
+    dropped = keep_only(config.key_file, {keys.current})
+    return say(
+        arguments, f"{dropped} keys dropped; restart the server, so that it seals with the new key.", dropped=dropped
+    )
