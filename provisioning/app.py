@@ -67,6 +67,8 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
     metrics = Metrics(config.server.workers)
     if config.server.workers == 1:
         uvloop.run(_work(config, known, listening, metrics, 0, lambda: _ready(config, known, listening, announce)))
+        for held in listening.held:
+            held.close()
         config.ready_file.unlink(missing_ok=True)
         return 0
     return _supervise(config, known, listening, metrics, lambda: _ready(config, known, listening, announce))

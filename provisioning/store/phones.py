@@ -182,7 +182,6 @@ def most_slots_in_use(connection: Connection) -> dict[str, int]:
             .where(slots.c.line_id.is_not(None))
             .group_by(phones.c.model)
         )
-        .tuples()
         .all()
     )
 
