@@ -323,18 +323,26 @@ async def _start(
         stack.push_async_callback(sip.close)
     management: Management
     resync = ResyncWorker(
-        database, reader, sip, lambda: management.vendors.catalogue, metrics, config.resync.concurrency
+        database,
+        reader,
+        sip,
+        lambda: management.vendors.catalogue,
+        metrics,
+        config.resync.concurrency,
+        config.resync.t1,
     )
     management = Management(config, database, keys, reader, metrics, known, its, resync.wake)
     resync.start()
     stack.push_async_callback(resync.close)
 
-    if config.resync.locator and worker == 0:
+    if config.resync.locator:
         locator = KamailioLocator(config.resync.locator.removeprefix("kamailio:"))
         stack.push_async_callback(locator.close)
-        watch = RegistrationWatch(database, locator)
-        watch.start()
-        stack.push_async_callback(watch.close)
+        management.locate = locator.locate
+        if worker == 0:
+            watch = RegistrationWatch(database, locator)
+            watch.start()
+            stack.push_async_callback(watch.close)
 
     documents = Documents(
         vendors=known,

@@ -146,7 +146,7 @@ class Config:
 DEMO = Config(
     listen=Listen(phones_http=Endpoint("127.0.0.1", 8080), phones_https=Endpoint("127.0.0.1", 8443)),
     network=NetworkSection(private_addresses=True),
-    resync=ResyncSection(proxy="udp:127.0.0.1:5062"),
+    resync=ResyncSection(proxy="udp:127.0.0.1:5062", locator="kamailio:http://127.0.0.1:5063/RPC"),
 )
 "The defaults of `serve --demo`: everything on this machine, the simulator as the operator's SIP proxy."
 

@@ -1,7 +1,7 @@
 """What every handler of the management API has at hand, and how it reads a request."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from provisioning.domain.address import Address
 from provisioning.domain.errors import Refused
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
+from provisioning.domain.sighting import Sighting
 from provisioning.management import bodies
 from provisioning.management.changes import Terms
 from provisioning.metrics import Metrics
@@ -45,6 +46,8 @@ class Management:
     site: Site
     wake: Callable[[], None]
     "Tells this process's resync worker that an operation was written."
+    locate: Callable[[str], Awaitable[list[Sighting]]] | None = None
+    "Where the operator's registrar sees an address of record; None where it cannot be asked."
 
     def terms(self, token: Token) -> Terms:
         return Terms(

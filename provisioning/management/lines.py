@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from provisioning.domain import line as rules
 from provisioning.domain.errors import Refused
 from provisioning.domain.line import Line
-from provisioning.management import bodies, changes, views
+from provisioning.management import bodies, changes, sightings, views
 from provisioning.management.changes import Terms
 from provisioning.management.context import (
     answer,
@@ -92,6 +92,7 @@ async def remove(request: web.Request) -> web.Response:
 async def attachable_phones(request: web.Request) -> web.Response:
     """Every phone of the account, each with what an attach would be refused for."""
     line = await _find(request)
+    await sightings.refresh(request, line.line)
     found = await context(request).database.read(phones.of_account, line.account_id)
     who = asking(request, None, None)
     return answer({"items": [views.attachable(stored, line, who) for stored in found]})
@@ -100,6 +101,7 @@ async def attachable_phones(request: web.Request) -> web.Response:
 async def attach(request: web.Request) -> web.Response:
     wanted = await body(request, bodies.Attach)
     who, line = asking(request, wanted.public_ip, wanted.mac), request.match_info["line"]
+    await sightings.refresh(request, line, who.mac)
 
     def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
         operation = changes.attach(connection, terms, line, who, wanted.slot)
@@ -114,6 +116,7 @@ async def detach(request: web.Request) -> web.Response:
         operator(request)
     who = asking(request, wanted.public_ip, wanted.mac)
     line = request.match_info["line"]
+    await sightings.refresh(request, line)
 
     def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
         operation = changes.detach(connection, terms, line, who, force=wanted.force)

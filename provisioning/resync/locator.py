@@ -8,14 +8,13 @@ import json
 import logging
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
 
 from provisioning.domain import address as addresses
-from provisioning.domain.address import Address
+from provisioning.domain.sighting import Sighting
 from provisioning.store import operations
 from provisioning.store.database import Database
 
@@ -28,24 +27,17 @@ AT_ONCE = 20
 _HOST = re.compile(r"sips?:(?:[^@>]*@)?(\[[0-9A-Fa-f:.]+\]|[^:;?>]+)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
-    address: Address
-    "The public IP, as the registrar saw it."
-    user_agent: str
-    seen_at: float
-
-
 class KamailioLocator:
     def __init__(self, url: str) -> None:
         self._url = url
         self._session: aiohttp.ClientSession | None = None
+        self._silent = False
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def contacts(self, address_of_record: str) -> list[Contact]:
+    async def locate(self, address_of_record: str) -> list[Sighting]:
         """Where the line is registered now; nothing when nobody knows or the registrar does not answer."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS))
@@ -56,12 +48,15 @@ class KamailioLocator:
                 # An unknown address of record is an HTTP 500 with an error inside.
                 answer = json.loads(await response.read())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("the registrar does not say where lines are: %s", type(error).__name__)
+            if not self._silent:
+                log.warning("the registrar does not say where lines are: %s", type(error).__name__)
+            self._silent = True
             return []
+        self._silent = False
         return read(answer, time.time())
 
 
-def read(answer: Any, now: float) -> list[Contact]:
+def read(answer: Any, now: float) -> list[Sighting]:
     """The contacts of one ul.lookup answer; what is not understood is left out."""
     found = []
     try:
@@ -81,7 +76,7 @@ def read(answer: Any, now: float) -> list[Contact]:
             continue
         seen_at = contact.get("Last-Modified")
         told = seen_at if isinstance(seen_at, int | float) else now
-        found.append(Contact(address, str(contact.get("User-Agent", "")), min(float(told), now)))
+        found.append(Sighting(address, str(contact.get("User-Agent", "")), min(float(told), now)))
     return found
 
 
@@ -114,7 +109,7 @@ class RegistrationWatch:
         awaited = await self._database.read(operations.awaiting_registration, now - LOOK_BACK, AT_ONCE)
         if not awaited:
             return
-        answers = await asyncio.gather(*(self._locator.contacts(address) for _, address, _ in awaited))
+        answers = await asyncio.gather(*(self._locator.locate(address) for _, address, _ in awaited))
         shown = [
             operation_id
             for (operation_id, _, public_ip), contacts in zip(awaited, answers, strict=True)

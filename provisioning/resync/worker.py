@@ -39,6 +39,7 @@ class ResyncWorker:
         catalogue: Callable[[], Catalogue],
         metrics: Metrics,
         concurrency: int,
+        t1: float,
     ) -> None:
         self._database = database
         self._reader = reader
@@ -46,6 +47,8 @@ class ResyncWorker:
         self._catalogue = catalogue
         self._metrics = metrics
         self._most = concurrency
+        # Two exchanges, for one may be answered with a challenge, each at most timer F = 64*T1 long.
+        self._lease = 2 * 64 * t1 + 5
         self._news = asyncio.Event()
         self._telling: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +94,7 @@ class ResyncWorker:
         room = self._most - len(self._telling)
         if room <= 0:
             return
-        claimed = await self._database.write(operations.claim, time.time(), room)
+        claimed = await self._database.write(operations.claim, time.time(), self._lease, room)
         for resync in claimed:
             task = asyncio.create_task(self._tell(resync))
             self._telling.add(task)

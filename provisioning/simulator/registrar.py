@@ -96,23 +96,28 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class _Issued:
-    challenges: OrderedDict[str, Challenge] = field(default_factory=OrderedDict)
-    "By nonce; each is good for one request."
+    challenges: OrderedDict[str, tuple[Challenge, int]] = field(default_factory=OrderedDict)
+    "By nonce, with the highest `nc` that was used with it: each answer is good for one request."
 
     def offer(self, realm: str, *, stale: bool) -> tuple[str, ...]:
         made = [digest.challenge(realm, algorithm, stale=stale) for algorithm in _ALGORITHMS]
         for challenge in made:
-            self.challenges[challenge.nonce] = challenge
+            self.challenges[challenge.nonce] = challenge, 0
         while len(self.challenges) > _MOST_NONCES:
             self.challenges.popitem(last=False)
         return tuple(map(str, made))
 
     def take(self, value: str) -> Challenge | None:
-        """The challenge that a header answers; None: it was not issued here, or was answered before."""
+        """The challenge that a header answers; None: it was not issued here, or this answer was used."""
         try:
-            return self.challenges.pop(digest.Authorization.parse(value).nonce, None)
+            given = digest.Authorization.parse(value)
         except ValueError:
             return None
+        challenge, used = self.challenges.get(given.nonce, (None, 0))
+        if challenge is None or (given.nc or 1) <= used:
+            return None
+        self.challenges[given.nonce] = challenge, given.nc or 1
+        return challenge
 
 
 class Registrar:

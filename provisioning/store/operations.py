@@ -13,9 +13,6 @@ from provisioning.domain.operation import Facts, State
 from provisioning.store.phones import StoredPhone, split_addresses
 from provisioning.store.tables import accounts, lines, operations, phones, slots
 
-LEASE = 45.0
-"Seconds for which a claimed resync is one worker's; longer than timer F (64*T1 = 32 s) by a good deal."
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -163,8 +160,8 @@ def page(
     return [_operation(row) for row in connection.execute(query)]
 
 
-def claim(connection: Connection, now: float, limit: int) -> list[Resync]:
-    """Phones that are due to be told, now this worker's for LEASE seconds.
+def claim(connection: Connection, now: float, lease: float, limit: int) -> list[Resync]:
+    """Phones that are due to be told, now this worker's for `lease` seconds.
 
     All open operations of a phone go together; a phone that another worker is telling waits.
     """
@@ -186,7 +183,7 @@ def claim(connection: Connection, now: float, limit: int) -> list[Resync]:
     claimed = connection.execute(
         update(operations)
         .where(operations.c.phone_id.in_(due), operations.c.next_attempt_at.is_not(None))
-        .values(claimed_until=now + LEASE)
+        .values(claimed_until=now + lease)
         .returning(
             operations.c.phone_id,
             operations.c.id,

@@ -181,8 +181,7 @@ def most_slots_in_use(connection: Connection) -> dict[str, int]:
             .join(slots)
             .where(slots.c.line_id.is_not(None))
             .group_by(phones.c.model)
-        )
-        .all()
+        ).all()
     )
 
 
@@ -259,3 +258,37 @@ def split_addresses(text: str) -> tuple[str, ...]:
 
 def join_addresses(addresses: Iterable[str]) -> str:
     return ADDRESS_SEPARATOR.join(addresses)
+
+
+# Where the registrar sees a phone
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    id: int
+    model: str
+    address_of_record: str
+    "Of the first line in the configuration that the phone has."
+
+
+def not_seen_since(connection: Connection, account_id: int, before: float, mac: Mac | None, limit: int) -> list[Unseen]:
+    """Phones of the account that hold a line, but whose last sight is too old."""
+    query = (
+        select(phones.c.id, phones.c.model, phones.c.fetched_addresses)
+        .where(phones.c.account_id == account_id, phones.c.seen_at < before, phones.c.fetched_addresses != "")
+        .limit(limit)
+    )
+    if mac is not None:
+        query = query.where(phones.c.mac == mac)
+    return [Unseen(row.id, row.model, split_addresses(row.fetched_addresses)[0]) for row in connection.execute(query)]
+
+
+def sighted(connection: Connection, seen: Sequence[tuple[int, str, float]]) -> None:
+    """(phone, public IP, when): a later fetch is not overwritten."""
+    for phone_id, public_ip, at in seen:
+        earlier = connection.scalar(select(phones.c.public_ip).where(phones.c.id == phone_id))
+        done = connection.execute(
+            update(phones).where(phones.c.id == phone_id, phones.c.seen_at < at).values(public_ip=public_ip, seen_at=at)
+        )
+        if done.rowcount and earlier != public_ip:
+            tell(connection, phone_id, at, "moved", **{"from": earlier, "to": public_ip, "seen_by": "registrar"})

@@ -2,10 +2,17 @@ import argparse
 import json
 import re
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from scripted_management import ScriptedManagement, secret_of
-from scripted_phones_server import WRITERS, line, own_file, snom, yealink
+from scripted_phones_server import WRITERS, ScriptedServer, line, own_file, snom, yealink
 
 from provisioning.domain import mac as macs
 from provisioning.simulator import command, enrolment
@@ -109,6 +116,47 @@ async def test_fleet_survives_an_address_that_it_cannot_use(server):
         report = fleet.report()
     assert report.provisioned == 0
     assert next(iter(report.failed)).startswith("no socket: ")
+
+
+def self_signed(folder):
+    """A server's context, and the file that phones have to trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context, folder / "ca.pem"
+
+
+async def test_fleet_fetches_over_https_if_it_trusts_the_server(registrar, tmp_path):
+    context, ca = self_signed(tmp_path)
+    server = ScriptedServer()
+    await server.start(context)
+    sheet = sheets(server, 1)[0]
+    server.files[own_file("snom", sheet.mac)] = snom(line("1001", registrar))
+    reports = []
+    for tls in (ssl.create_default_context(cafile=ca), None):
+        async with Fleet([sheet], tls=tls, pace=QUICK) as fleet:
+            await fleet.boot()
+            reports.append(fleet.report())
+    await server.close()
+    trusting, distrusting = reports
+    assert trusting.provisioned == 1
+    assert distrusting.failed == {"certificate refused": 1}
+    assert distrusting.fetches_failed > 0
 
 
 async def test_enrols_phones_of_three_vendors(management):

@@ -186,7 +186,7 @@ async def test_snom_may_want_the_lines_password_for_a_check_sync(server, registr
     challenged = await sender.ask(sender.notify("1001"), registrar.address)
     assert challenged.status == 401
     challenge = digest.challenges(challenged.get("WWW-Authenticate"))[0]
-    uri = registrar.contacts("1001")[0].uri
+    uri = "sip:1001@sip.example.net"
     proof = digest.answer(challenge, Credentials("1001", "secret1001"), method="NOTIFY", uri=uri)
     proven = sender.notify("1001", f"Authorization: {proof}", cseq=2)
     assert (await sender.ask(proven, registrar.address)).status == 200

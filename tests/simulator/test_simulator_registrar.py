@@ -2,10 +2,12 @@ import asyncio
 
 import aiohttp
 import pytest
+from scripted_phones_server import line, own_file, snom
 from scripted_sip_peer import ScriptedPeer
 
 from provisioning.simulator.registrar import Registrar, address_uri, user_of
 from provisioning.sip import digest, message
+from provisioning.sip.client import NextHop, SipClient
 from provisioning.sip.digest import Credentials
 
 
@@ -293,3 +295,22 @@ def test_address_uri(value, uri):
 def test_user_of_unescapes():
     assert user_of("sip:%2B331@x") == "+331"
     assert user_of("sip:x") == ""
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_our_own_client_reaches_a_phone_through_it(server, a_phone, transport):
+    async with Registrar({"1001": "secret1001"}, notify_credentials=("prov", "provsecret")) as registrar:
+        server.files[own_file("snom", "000413a1b2c3")] = snom(
+            line("1001", registrar), challenge_checksync="on"
+        )
+        phone = await a_phone("snom", "000413a1b2c3")
+        await phone.wait_for(lambda phone: phone.provisioned)
+        next_hop = NextHop.parse(f"{transport}:127.0.0.1:{registrar.address[1]}")
+        client = SipClient(next_hop, sender="sip:prov@sip.example.net", credentials=Credentials("prov", "provsecret"))
+        told = await client.notify(
+            "sip:1001@sip.example.net", "check-sync;reboot=false", credentials=Credentials("1001", "secret1001")
+        )
+        assert (told.status, told.local) == (200, False)
+        await phone.wait_for(lambda phone: phone.resyncs_fetched == 1)
+        assert [record.status for record in registrar.seen("NOTIFY")] == [407, 401, 200]
+        await client.close()
