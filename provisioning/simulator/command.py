@@ -91,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     if args.demo:
         args.sheets = args.sheets or args.data_dir / "demo-phones.json"
+        # Where `serve --demo` asks for registrations.
+        args.registrar_rpc = 5063 if args.registrar_rpc is None else args.registrar_rpc
         default_ca = args.data_dir / "ca.pem"
         args.ca = args.ca or (default_ca if default_ca.exists() else None)
     if args.duration is None:

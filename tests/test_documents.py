@@ -1,0 +1,56 @@
+"""The documents say what is true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from provisioning import config
+from provisioning.management.app import ROUTES
+from provisioning.simulator.dialect import DIALECTS
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_example_configuration_has_every_setting_with_its_default(tmp_path: Path) -> None:
+    text = (ROOT / "config.example.toml").read_text()
+    example = tomllib.loads(re.sub(r"(?m)^# (templates|firmware) = ", r"\1 = ", text))
+    assert {name: set(keys) for name, keys in example.items()} == {
+        name: set(keys) for name, keys in config.settings().items()
+    }
+    assert config.load(ROOT / "config.example.toml", {}) == config.Config()
+
+
+def test_every_setting_of_the_example_has_a_comment_above() -> None:
+    lines = (ROOT / "config.example.toml").read_text().splitlines()
+    commented = False
+    for line in lines:
+        if line.startswith("#"):
+            commented = True
+        elif not line or line.startswith("["):
+            commented = commented and not line
+        else:
+            assert commented, line
+
+
+def test_the_vendor_guide_names_every_field_of_vendor_toml() -> None:
+    guide = (ROOT / "docs" / "adding-a-vendor.md").read_text()
+    for field in (
+        "name", "syntax", "provisioning_path", "prefixes", "traits", "event", "reboot_event", "template", "content_type",
+        "lines", "slots", "keys", "expansion_modules", "confidence", "source",
+    ):  # fmt: skip
+        assert f"`{field}`" in guide, field
+
+
+def test_every_vendor_has_a_simulated_phone() -> None:
+    assert {path.parent.name for path in (ROOT / "templates" / "phones").glob("*/vendor.toml")} == set(DIALECTS)
+
+
+def test_the_readme_names_only_what_there_is() -> None:
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make (\w+)`?", readme):
+        assert f"\n{target}:" in makefile, target
+    for link in re.findall(r"\]\(([^)#]+)\)", readme):
+        assert (ROOT / link).exists(), link
+    for path in re.findall(r"\$V1(/[a-z]+)", readme):
+        assert any(route.path.startswith(f"/v1{path}") for route in ROUTES), path
