@@ -5,10 +5,9 @@ import sys
 
 from provisioning.commands import changes, inventory, serving, upkeep
 from provisioning.commands.output import run
-from provisioning.simulator import command as simulate
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(arguments: list[str]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="provisioning",
         description="A provisioning server for SIP desk phones. Start it with `provisioning serve`.",
@@ -20,13 +19,18 @@ def parser() -> argparse.ArgumentParser:
     changes.add(commands)
     upkeep.add(commands)
     simulating = commands.add_parser("simulate", help="run phones that behave, or misbehave, as real ones do")
-    simulate.add_arguments(simulating)
-    simulating.set_defaults(run=simulate.run)
+    if arguments[:1] == ["simulate"]:
+        # A server that starts does without the phones' memory and time.
+        from provisioning.simulator import command  # noqa: PLC0415
+
+        command.add_arguments(simulating)
+        simulating.set_defaults(run=command.run)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return run(parser().parse_args(arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    return run(parser(given).parse_args(given))
 
 
 if __name__ == "__main__":

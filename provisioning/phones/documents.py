@@ -118,7 +118,7 @@ class Documents:
             # The exception's text may hold a phone's values, so only its place is told.
             log.error(  # noqa: TRY400
                 "%s cannot be served to %s: %s",
-                asked.name if asked else "a path",
+                requests.redacted(asked.name) if asked else "a path",
                 (asked and asked.mac) or "?",
                 _place(error),
             )
@@ -197,7 +197,8 @@ class Documents:
         vendor = self._catalogue.of_prefix(mac)
         stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
         if vendor is None or stage0 is not None:
-            self._recorder.refusal(Refusal(mac, time.time(), None if address is None else str(address), asked.name))
+            public_ip = None if address is None else str(address)
+            self._recorder.refusal(Refusal(mac, time.time(), public_ip, requests.redacted(asked.name)))
         if stage0 is None:
             return _plain(404, _NOT_FOUND)
         self._metrics.count("stage0_served_total")
@@ -268,7 +269,9 @@ def _shown_path(asked: Asked | None, raw_path: str) -> str:
     if asked is None:
         return requests.redacted(raw_path)
     folder = "firmware/" if asked.firmware else ""
-    return f"/-/{folder}{asked.name}" if asked.secret else f"/{folder}{asked.name}"
+    # A URL that ends with the secret has it for its name.
+    name = requests.redacted(asked.name)
+    return f"/-/{folder}{name}" if asked.secret else f"/{folder}{name}"
 
 
 def _place(error: BaseException) -> str:

@@ -11,6 +11,8 @@ from provisioning.domain.mac import Mac
 _PATH = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?([A-Za-z0-9:._-]{1,96})", re.ASCII)
 _FIRMWARE = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
 _LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
+# RFC 9112 section 3.2.2: a server takes the absolute form too.
+_ORIGIN = re.compile(r"https?://[^/]*", re.ASCII | re.IGNORECASE)
 
 
 class Asked(NamedTuple):
@@ -25,6 +27,8 @@ class Asked(NamedTuple):
 def read(raw_path: str) -> Asked | None:
     """None: no path of ours."""
     path = raw_path.partition("?")[0]
+    if path[:1] != "/":
+        path = _ORIGIN.sub("", path, count=1)
     if "%" in path:
         # Some phones spell the colons of their MAC %3A.
         path = unquote(path, errors="replace")
@@ -40,6 +44,9 @@ def read(raw_path: str) -> Asked | None:
 
 
 def redacted(raw_path: str) -> str:
-    """A path that is none of ours, fit for a log: no secret, no control character, not long."""
-    text = _LONG_HEX.sub("-", raw_path.partition("?")[0][:120])
-    return text.encode("ascii", "backslashreplace").decode().replace(" ", "%20") if text.isprintable() else "?"
+    """A path or name that may be none of ours, fit for a log: no secret, no control character, not long."""
+    # Decoded and cut before anything is shortened, so that neither an escape nor the end hides a secret's digits.
+    text = _LONG_HEX.sub("-", unquote(raw_path.partition("?")[0], errors="replace"))[:120]
+    if "%" in text or not text.isprintable():
+        return "?"
+    return text.encode("ascii", "backslashreplace").decode().replace(" ", "%20")

@@ -6,6 +6,7 @@ synchronous=FULL: what was acknowledged survives a power cut, and two processes 
 at once cannot both be right (docs/ARCHITECTURE.md).
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,7 @@ def create_or_upgrade(path: Path) -> None:
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = create_engine(URL.create("sqlite", database=str(path)))
