@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -43,6 +44,7 @@ from provisioning.vendors import Vendors
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 15.0
+_OTHER_FILES = 200
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -59,6 +61,7 @@ class Listening:
 def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int:
     """Until a signal stops it. Fault: whatever is wrong, before anything listens."""
     _logging(config)
+    _allow_connections(config)
     for made in installation.prepare(config, upgrade=False):
         log.info("made %s", made)
     known = load_vendors(config)
@@ -265,7 +268,8 @@ async def _work(
         loop.add_reader(alive, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         running = await _start(stack, config, known, listening, metrics, worker)
-        loop.add_signal_handler(signal.SIGHUP, running.reload)
+        reloads: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(running.reload())))
         ready()
         await stop.wait()
         if alive is not None:
@@ -281,10 +285,10 @@ class _Running:
     documents: Documents
     context: ssl.SSLContext | None
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """SIGHUP: certificates, catalogue and templates. A fault leaves everything as it was."""
         try:
-            known = load_vendors(self.config)
+            known = await asyncio.to_thread(load_vendors, self.config)
             if self.context is not None:
                 tls.load(self.context, *installation.certificate(self.config))
         except Fault as fault:
@@ -381,7 +385,21 @@ async def _start(
     return running
 
 
+def _allow_connections(config: Config) -> None:
+    """Every connection is a file descriptor, and the usual limit of 1024 is a street's too few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.limits.connections + _OTHER_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if hard < wanted:
+        log.warning(
+            "[limits] connections: %d needs %d open files, the system allows %d", wanted - _OTHER_FILES, wanted, hard
+        )
+
+
 def _logging(config: Config) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    # It prints a traceback for each malformed request; what breaks in a handler is logged by us.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

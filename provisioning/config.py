@@ -138,6 +138,11 @@ class Config:
         return self.data.dir / "ready.json"
 
     @property
+    def demo_file(self) -> Path:
+        """What is printed on the demo's phones: their provisioning URLs, which nobody else is shown."""
+        return self.data.dir / "demo-phones.json"
+
+    @property
     def ca_file(self) -> Path:
         """What a client trusts to reach the HTTPS listener, where the certificate is our own."""
         return self.data.dir / "ca.pem"

@@ -41,7 +41,7 @@ LINES = (
 
 def load(config: Config, known: Vendors, site: Site, listening: Listening) -> str:
     """Makes the account where it is missing; what to print next."""
-    sheets_file = config.data.dir / "demo-phones.json"
+    sheets_file = config.demo_file
     engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
     try:
         with engine.connect() as connection:

@@ -34,6 +34,12 @@ def load(arguments: argparse.Namespace, defaults: Config | None = None) -> Confi
     return configuration.load(path, defaults=defaults)
 
 
+def load_beside(arguments: argparse.Namespace) -> Config:
+    """As the server has it that works on the same data: a demo's commands need the demo's settings."""
+    config = load(arguments)
+    return load(arguments, configuration.DEMO) if config.demo_file.exists() else config
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Runs the chosen command; every expected failure is one sentence and an exit code."""
     command: Command = arguments.run

@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioning import app, config, demo, installation, tls, vendors
 from provisioning.app import Listening
-from provisioning.commands.output import common, load, say
+from provisioning.commands.output import common, load, load_beside, say
 from provisioning.commands.work import Work, mac_given
 from provisioning.config import Config
 from provisioning.domain.errors import Fault, Refused
@@ -80,7 +80,7 @@ def _token(settings: Config) -> str:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Each part by itself, so that one run tells everything that is wrong."""
-    settings = load(arguments)
+    settings = load_beside(arguments)
     results: list[dict[str, str]] = [{"part": "configuration", "result": "ok", "told": "every key is known and fits"}]
 
     def part(name: str, look: Callable[[], str]) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from provisioning.commands.output import common, load, say
+from provisioning.commands.output import common, load_beside, say
 from provisioning.domain.errors import Fault
 from provisioning.store import rotation
 from provisioning.store.database import Database, check_schema
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 async def run_rotate(arguments: argparse.Namespace) -> int:
-    config = load(arguments)
+    config = load_beside(arguments)
     check_schema(config.database_path)
     add_key(config.key_file)
     keys, database, done = KeyRing(config.key_file), Database(config.database_path), 0
@@ -45,7 +45,7 @@ async def run_rotate(arguments: argparse.Namespace) -> int:
 
 
 async def run_prune(arguments: argparse.Namespace) -> int:
-    config = load(arguments)
+    config = load_beside(arguments)
     check_schema(config.database_path)
     keys, database = KeyRing(config.key_file), Database(config.database_path)
     try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from provisioning import installation, vendors
-from provisioning.commands.output import load
+from provisioning.commands.output import load_beside
 from provisioning.config import Config
 from provisioning.domain import address as addresses
 from provisioning.domain import mac as macs
@@ -29,7 +29,7 @@ class Work:
     """An installation, opened for one command."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.config: Config = load(arguments)
+        self.config: Config = load_beside(arguments)
         check_schema(self.config.database_path)
         self.keys = KeyRing(self.config.key_file)
         self.vendors: Vendors = vendors.load(self.config.paths.templates, self.config.paths.firmware)

@@ -31,10 +31,14 @@ def parse_manifest(text: str, models: Mapping[str, object]) -> tuple[Image, ...]
         raise Fault(f"firmware/manifest.toml: {min(unknown)}: is no field here; images are [[image]] tables")
     images: dict[str, Image] = {}
     by_file: dict[str, Image] = {}
-    for number, table in enumerate(data.get("image", []), 1):
+    tables = data.get("image", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise Fault("firmware/manifest.toml: image: images are [[image]] tables")
+    for number, table in enumerate(tables, 1):
         where = f"firmware/manifest.toml: image {number}"
         for field, kind in _FIELDS.items():
-            if not isinstance(table.get(field), kind):
+            # By its exact type: a bool is an int to Python, and is no size.
+            if type(table.get(field)) is not kind:
                 raise Fault(f"{where}: {field}: is missing or no {kind.__name__}")
         if unknown := set(table) - set(_FIELDS):
             raise Fault(f"{where}: {min(unknown)}: is no field here; known are {', '.join(_FIELDS)}")

@@ -1,15 +1,21 @@
 """Firmware: exactly the images of the manifest, with Range (RFC 9110 section 14) and If-Range."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import hdrs, web
 
 from provisioning.domain.firmware import Image
+from provisioning.phones import request as requests
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+log = logging.getLogger(__name__)
+
+# No image has more bytes than eighteen digits count, and Python reads no number of thousands of them.
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _CHUNK = 256 * 1024
 
 
@@ -25,11 +31,12 @@ class Firmware:
     async def send(self, request: web.BaseRequest, image: Image) -> web.StreamResponse:
         etag = f'"{image.sha256[:32]}"'
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
-        if request.headers.get(hdrs.IF_NONE_MATCH) in (etag, "*"):
+        if requests.has_already(request.headers.get(hdrs.IF_NONE_MATCH), etag):
             return web.Response(status=304, headers=headers)
         start, end = 0, image.size
         status = 200
-        wanted = request.headers.get(hdrs.RANGE)
+        # Of a HEAD there is no part (RFC 9110 section 14.2).
+        wanted = request.headers.get(hdrs.RANGE) if request.method == hdrs.METH_GET else None
         if wanted is not None and request.headers.get(hdrs.IF_RANGE, etag) == etag:
             part = byte_range(wanted, image.size)
             if part == ():
@@ -40,25 +47,31 @@ class Firmware:
                 headers["Content-Range"] = f"bytes {start}-{end - 1}/{image.size}"
         response = web.StreamResponse(status=status, headers=headers)
         response.content_length = end - start
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD:
-            await self._copy(response, image.file, start, end)
+        # Before the first byte of an answer, so that a missing file is a 500.
+        file = await asyncio.to_thread((self._folder / image.file).open, "rb")
+        try:
+            await response.prepare(request)
+            if request.method != hdrs.METH_HEAD:
+                file.seek(start)
+                await _copy(response, file, end - start)
+        finally:
+            file.close()
         await response.write_eof()
         return response
 
-    async def _copy(self, response: web.StreamResponse, name: str, start: int, end: int) -> None:
-        file = await asyncio.to_thread((self._folder / name).open, "rb")
+
+async def _copy(response: web.StreamResponse, file: BinaryIO, length: int) -> None:
+    while length:
         try:
-            file.seek(start)
-            while start < end:
-                chunk = await asyncio.to_thread(file.read, min(_CHUNK, end - start))
-                if not chunk:
-                    # The file shrank since the start; the connection must not look complete.
-                    raise ConnectionResetError(f"firmware {name} is shorter than its manifest says")
-                await response.write(chunk)
-                start += len(chunk)
-        finally:
-            file.close()
+            chunk = await asyncio.to_thread(file.read, min(_CHUNK, length))
+        except OSError:
+            chunk = b""
+        if not chunk:
+            # The file shrank since the start, or its disk fails; the answer must not look complete.
+            log.error("firmware %s cannot be read to its end", file.name)
+            raise ConnectionResetError
+        await response.write(chunk)
+        length -= len(chunk)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | tuple[()] | None:

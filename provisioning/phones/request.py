@@ -1,4 +1,4 @@
-"""What a phone's request asks for, read from its path. Pure."""
+"""What a phone's request asks for, read from its path, and what it has already. Pure."""
 
 import re
 from typing import NamedTuple
@@ -41,6 +41,15 @@ def read(raw_path: str) -> Asked | None:
     if found is None:
         return Asked(name, name.lower(), None, secret)
     return Asked(name, found[1], found[0], secret)
+
+
+def has_already(if_none_match: str | None, etag: str) -> bool:
+    """RFC 9110 section 13.1.2, where a weak comparison is asked for."""
+    if if_none_match is None:
+        return False
+    return if_none_match in (etag, "*") or any(
+        part.strip().removeprefix("W/") == etag for part in if_none_match.split(",")
+    )
 
 
 def redacted(raw_path: str) -> str:

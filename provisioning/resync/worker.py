@@ -71,7 +71,7 @@ class ResyncWorker:
         while True:
             try:
                 woken = await self._wait()
-                if woken or await self._is_due():
+                if woken or await self._database.read(operations.is_due, time.time()):
                     await self._claim()
             except SQLAlchemyError as error:
                 log.warning("resyncs cannot be claimed, trying again: %s", type(error).__name__)
@@ -85,10 +85,6 @@ class ResyncWorker:
             return False
         self._news.clear()
         return True
-
-    async def _is_due(self) -> bool:
-        due = await self._database.read(operations.next_due)
-        return due is not None and due <= time.time()
 
     async def _claim(self) -> None:
         room = self._most - len(self._telling)

@@ -257,14 +257,14 @@ def told(
     )
 
 
-def next_due(connection: Connection) -> float | None:
-    """When the earliest try is due."""
-    return connection.scalar(
-        select(operations.c.next_attempt_at)
-        .where(operations.c.next_attempt_at.is_not(None))
-        .order_by(operations.c.next_attempt_at)
-        .limit(1)
+def is_due(connection: Connection, now: float) -> bool:
+    """Whether a claim would find something: asked often, and takes no write lock."""
+    due = select(operations.c.id).where(
+        operations.c.next_attempt_at <= now,
+        operations.c.phone_id.is_not(None),
+        or_(operations.c.claimed_until.is_(None), operations.c.claimed_until <= now),
     )
+    return connection.execute(due.limit(1)).first() is not None
 
 
 def awaiting_registration(connection: Connection, since: float, limit: int) -> list[tuple[str, str, str]]:
