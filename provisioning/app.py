@@ -33,6 +33,7 @@ from provisioning.phones.recorder import Recorder
 from provisioning.rendering.compose import Site
 from provisioning.rendering.values import FirmwareValues
 from provisioning.resync.locator import KamailioLocator, RegistrationWatch
+from provisioning.resync.passwords import PasswordHook
 from provisioning.resync.worker import ResyncWorker
 from provisioning.sip.client import Credentials, NextHop, SipClient
 from provisioning.store import phones as stored_phones
@@ -339,14 +340,21 @@ async def _start(
     resync.start()
     stack.push_async_callback(resync.close)
 
-    if config.resync.locator:
-        locator = KamailioLocator(config.resync.locator.removeprefix("kamailio:"))
+    if config.registrar.locator:
+        locator = KamailioLocator(config.registrar.locator.removeprefix("kamailio:"))
         stack.push_async_callback(locator.close)
         management.locate = locator.locate
         if worker == 0:
             watch = RegistrationWatch(database, locator)
             watch.start()
             stack.push_async_callback(watch.close)
+
+    if config.registrar.password_hook:
+        hook = PasswordHook(
+            database, keys, config.registrar.password_hook, config.registrar.password_token, config.resync.deadline
+        )
+        hook.start()
+        stack.push_async_callback(hook.close)
 
     documents = Documents(
         vendors=known,

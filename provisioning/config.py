@@ -80,7 +80,7 @@ class Phones:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    connections: int = 20_000
+    connections: int = 10_000
     handshake: float = 10.0
     request: float = 10.0
     cache_bytes: int = 256_000_000
@@ -96,7 +96,13 @@ class ResyncSection:
     t1: float = 0.5
     concurrency: int = 200
     deadline: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarSection:
     locator: str = ""
+    password_hook: str = ""
+    password_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class Config:
     phones: Phones = Phones()
     limits: Limits = Limits()
     resync: ResyncSection = ResyncSection()
+    registrar: RegistrarSection = RegistrarSection()
     log: Log = Log()
 
     @property
@@ -151,7 +158,8 @@ class Config:
 DEMO = Config(
     listen=Listen(phones_http=Endpoint("127.0.0.1", 8080), phones_https=Endpoint("127.0.0.1", 8443)),
     network=NetworkSection(private_addresses=True),
-    resync=ResyncSection(proxy="udp:127.0.0.1:5062", locator="kamailio:http://127.0.0.1:5063/RPC"),
+    resync=ResyncSection(proxy="udp:127.0.0.1:5062"),
+    registrar=RegistrarSection(locator="kamailio:http://127.0.0.1:5063/RPC"),
 )
 "The defaults of `serve --demo`: everything on this machine, the simulator as the operator's SIP proxy."
 
@@ -315,9 +323,14 @@ def _check(config: Config) -> Config:
         f"is {config.resync.sender!r}; it is a SIP address, such as sip:provisioning@example.net",
     )
     need(
-        re.fullmatch(r"|kamailio:https?://\S+", config.resync.locator),
-        "resync.locator",
+        re.fullmatch(r"|kamailio:https?://\S+", config.registrar.locator),
+        "registrar.locator",
         "is kamailio:<URL of its JSON-RPC>, or empty",
+    )
+    need(
+        re.fullmatch(r"|https?://\S+", config.registrar.password_hook),
+        "registrar.password_hook",
+        "is an http:// or https:// URL, or empty",
     )
     need(config.log.level in ("debug", "info", "warning", "error"), "log.level", "is debug, info, warning or error")
     return config

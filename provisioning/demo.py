@@ -69,6 +69,7 @@ def _terms(config: Config, known: Vendors) -> Terms:
         deadline=config.resync.deadline,
         door=config.phones.door,
         can_tell=bool(config.resync.proxy),
+        new_passwords=bool(config.registrar.password_hook),
     )
 
 

@@ -24,7 +24,7 @@ class World:
         self.registrar = registrar
         host, port = registrar.address
         self.proxy = f"{host}:{port}"
-        route = {"RESYNC__PROXY": f"udp:{self.proxy}", "RESYNC__LOCATOR": f"kamailio:{registrar.rpc_url}"}
+        route = {"RESYNC__PROXY": f"udp:{self.proxy}", "REGISTRAR__LOCATOR": f"kamailio:{registrar.rpc_url}"}
         self.server = new_server(**(route | {"RESYNC__T1": "0.05"} | settings))
         self.api = Api(self.server)
         self.phones: list[Phone] = []
@@ -202,7 +202,7 @@ async def test_the_registrar_makes_a_phones_address_current(
     registrar: Registrar, new_server: Callable[..., Server], asked: bool
 ) -> None:
     """It fetches once a day and registers every hour: its last fetch alone is soon too old."""
-    settings = {} if asked else {"RESYNC__LOCATOR": ""}
+    settings = {} if asked else {"REGISTRAR__LOCATOR": ""}
     world = World(registrar, new_server, NETWORK__FRESHNESS="2", **settings)
     try:
         await world.api.account(ACCOUNT)

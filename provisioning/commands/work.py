@@ -44,6 +44,7 @@ class Work:
             deadline=self.config.resync.deadline,
             door=self.config.phones.door,
             can_tell=bool(self.config.resync.proxy),
+            new_passwords=bool(self.config.registrar.password_hook),
         )
 
     async def read(self, work: Callable[[Connection], T]) -> T:

@@ -37,6 +37,8 @@ class Terms:
     door: float
     can_tell: bool
     "A route to the phones is configured."
+    new_passwords: bool
+    "The operator's registrar takes new SIP passwords."
 
 
 def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot: int | None) -> Operation:
@@ -69,6 +71,9 @@ def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, f
         rules.confirm(phone.phone, asking)
     number = rules.slot_to_empty(phone.phone, line, force=force)
     phones.empty(connection, phone.id, number)
+    if terms.new_passwords:
+        # The phone, or whoever copied its configuration, still knows the old one.
+        lines.plan_new_password(connection, terms.keys, stored, terms.now)
     return _operation(connection, terms, "detach", phone, line=line, slot=number)
 
 

@@ -58,6 +58,7 @@ class Management:
             deadline=self.config.resync.deadline,
             door=self.config.phones.door,
             can_tell=bool(self.config.resync.proxy),
+            new_passwords=bool(self.config.registrar.password_hook),
         )
 
 

@@ -30,7 +30,12 @@ class Firmware:
 
     async def send(self, request: web.BaseRequest, image: Image) -> web.StreamResponse:
         etag = f'"{image.sha256[:32]}"'
-        headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        headers = {
+            "ETag": etag,
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+            "Server": "provisioning",
+        }
         if requests.has_already(request.headers.get(hdrs.IF_NONE_MATCH), etag):
             return web.Response(status=304, headers=headers)
         start, end = 0, image.size

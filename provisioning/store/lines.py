@@ -1,6 +1,8 @@
 """Lines, their passwords sealed."""
 
-from dataclasses import dataclass
+import secrets
+import string
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
@@ -8,7 +10,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.store.secrets import KeyRing
-from provisioning.store.tables import accounts, lines, phones, slots
+from provisioning.store.tables import accounts, lines, new_passwords, phones, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,91 @@ def change(connection: Connection, keys: KeyRing, line: StoredLine, changed: dic
 
 def remove(connection: Connection, line_id: int) -> None:
     connection.execute(delete(lines).where(lines.c.id == line_id))
+
+
+# A password that replaces what a detached phone knows
+
+PASSWORD_LENGTH = 24
+_ALPHABET = string.ascii_letters + string.digits
+"What every phone and every syntax takes; 24 of them are 142 bits."
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    line_id: int
+    line: str
+    username: str
+    domain: str
+    password: str = field(repr=False)
+    attempts: int
+
+
+def plan_new_password(connection: Connection, keys: KeyRing, line: StoredLine, now: float) -> None:
+    """In the transaction of the detach. One that waits already is as good."""
+    password = "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+    key_id, sealed = keys.seal(password, new_context(line.id))
+    waiting = select(new_passwords.c.line_id).where(new_passwords.c.line_id == line.id)
+    if connection.execute(waiting).first() is None:
+        connection.execute(
+            insert(new_passwords).values(line_id=line.id, password=sealed, key_id=key_id, next_attempt_at=now)
+        )
+
+
+def take_new_passwords(
+    connection: Connection, keys: KeyRing, now: float, lease: float, limit: int
+) -> list[NewPassword]:
+    """Those that are due, put off by `lease` so that another process does not hand them over too."""
+    query = (
+        select(
+            new_passwords.c.line_id,
+            lines.c.line,
+            lines.c.username,
+            lines.c.domain,
+            new_passwords.c.key_id,
+            new_passwords.c.password,
+            new_passwords.c.attempts,
+        )
+        .join(lines)
+        .where(new_passwords.c.next_attempt_at <= now)
+        .order_by(new_passwords.c.next_attempt_at)
+        .limit(limit)
+    )
+    found = connection.execute(query).all()
+    connection.execute(
+        update(new_passwords)
+        .where(new_passwords.c.line_id.in_([row.line_id for row in found]))
+        .values(next_attempt_at=now + lease, attempts=new_passwords.c.attempts + 1)
+    )
+    return [
+        NewPassword(
+            row.line_id,
+            row.line,
+            row.username,
+            row.domain,
+            keys.open(row.key_id, row.password, new_context(row.line_id)),
+            row.attempts,
+        )
+        for row in found
+    ]
+
+
+def new_passwords_due(connection: Connection, now: float) -> bool:
+    due = select(new_passwords.c.line_id).where(new_passwords.c.next_attempt_at <= now).limit(1)
+    return connection.execute(due).first() is not None
+
+
+def put_off_new_password(connection: Connection, line_id: int, until: float) -> None:
+    connection.execute(update(new_passwords).where(new_passwords.c.line_id == line_id).values(next_attempt_at=until))
+
+
+def adopt_new_password(connection: Connection, keys: KeyRing, new: NewPassword) -> StoredLine | None:
+    """The registrar has it: from now on it is the line's. None: the line is gone."""
+    connection.execute(delete(new_passwords).where(new_passwords.c.line_id == new.line_id))
+    stored = find(connection, new.line)
+    if stored is not None:
+        change(connection, keys, stored, {"password": new.password})
+    return stored
+
+
+def new_context(line_id: int) -> str:
+    return f"new-password:{line_id}"

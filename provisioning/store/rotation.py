@@ -10,14 +10,19 @@ from provisioning.store import lines as stored_lines
 from provisioning.store import phones as stored_phones
 from provisioning.store import tokens as stored_tokens
 from provisioning.store.secrets import KeyRing
-from provisioning.store.tables import answers, lines, phone_secrets, phones
+from provisioning.store.tables import answers, lines, new_passwords, phone_secrets, phones
 
 BATCH = 500
 
 
 def sealed(connection: Connection, keys: KeyRing) -> int:
     """One batch; how many rows were sealed anew. Each batch is a transaction, so that nobody waits long."""
-    for rows in (_lines(connection, keys), _phone_secrets(connection, keys), _answers(connection, keys)):
+    for rows in (
+        _lines(connection, keys),
+        _new_passwords(connection, keys),
+        _phone_secrets(connection, keys),
+        _answers(connection, keys),
+    ):
         done = sum(1 for _ in rows)
         if done:
             return done
@@ -27,7 +32,7 @@ def sealed(connection: Connection, keys: KeyRing) -> int:
 def keys_in_use(connection: Connection) -> set[str]:
     return {
         key_id
-        for table in (lines, phone_secrets, answers)
+        for table in (lines, new_passwords, phone_secrets, answers)
         for key_id in connection.scalars(select(table.c.key_id).distinct())
     }
 
@@ -39,6 +44,16 @@ def _lines(connection: Connection, keys: KeyRing) -> Iterator[None]:
         _write(
             connection, keys, lines, lines.c.password, plain, stored_lines.context(row.line), lines.c.line == row.line
         )
+        yield
+
+
+def _new_passwords(connection: Connection, keys: KeyRing) -> Iterator[None]:
+    query = select(new_passwords).where(new_passwords.c.key_id != keys.current)
+    for row in connection.execute(query.limit(BATCH)).all():
+        context = stored_lines.new_context(row.line_id)
+        plain = keys.open(row.key_id, row.password, context)
+        its = new_passwords.c.line_id == row.line_id
+        _write(connection, keys, new_passwords, new_passwords.c.password, plain, context, its)
         yield
 
 

@@ -156,6 +156,18 @@ Index(
     sqlite_where=operations.c.fetched_at.is_(None),
 )
 
+# SIP passwords that replace what a detached phone still knows: sealed, until the operator's
+# registrar has taken them. The line's own password changes only then.
+new_passwords = Table(
+    "new_passwords",
+    metadata,
+    Column("line_id", ForeignKey("lines.id", ondelete="CASCADE"), primary_key=True),
+    Column("password", LargeBinary, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", Float, nullable=False),
+)
+
 # A phone's story, for people.
 events = Table(
     "events",

@@ -89,7 +89,7 @@ async def test_linphone_fetches_registers_and_follows_attach_and_detach(
 ) -> None:
     host, port = registrar.address
     server = new_server(
-        LISTEN__PHONES_HTTPS="", RESYNC__PROXY=f"udp:{host}:{port}", RESYNC__LOCATOR=f"kamailio:{registrar.rpc_url}"
+        LISTEN__PHONES_HTTPS="", RESYNC__PROXY=f"udp:{host}:{port}", REGISTRAR__LOCATOR=f"kamailio:{registrar.rpc_url}"
     )
     api = Api(server)
     await api.account()

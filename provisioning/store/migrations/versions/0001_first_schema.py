@@ -156,6 +156,16 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "new_passwords",
+        sa.Column("line_id", sa.Integer(), nullable=False),
+        sa.Column("password", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["line_id"], ["lines.id"], name=op.f("fk_new_passwords_line_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("line_id", name=op.f("pk_new_passwords")),
+    )
+    op.create_table(
         "phone_secrets",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("phone_id", sa.Integer(), nullable=False),
