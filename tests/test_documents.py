@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from provisioning import config
-from provisioning.management.app import ROUTES
+from provisioning.management.routes import ROUTES
 from provisioning.simulator.dialect import DIALECTS
 
 ROOT = Path(__file__).parent.parent

@@ -5,7 +5,6 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from provisioning import app, config, demo, installation, tls, vendors
@@ -15,7 +14,6 @@ from provisioning.commands.work import Work, mac_given
 from provisioning.config import Config
 from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac, spelled
-from provisioning.management.phones import MASK
 from provisioning.rendering import compose
 from provisioning.store import lines, phones
 from provisioning.store.database import check_schema
@@ -170,12 +168,9 @@ async def run_render(arguments: argparse.Namespace) -> int:
     if wanted.lines:
         reader = PhoneReader(work.config.database_path, work.keys)
         try:
-            held = [
-                (slot, None if line is None else replace(line, password=MASK)) for slot, line in reader.lines(stored.id)
-            ]
+            values = compose.masked(site, model, mac, reader.lines(stored.id))
         finally:
             reader.close()
-        values = compose.stage1(site, model, mac, MASK, held)
     else:
         values = compose.stage0(site, model)
     text = work.vendors.renderer.render(wanted, model, values).decode()

@@ -1,105 +1,22 @@
-"""The management listener: its routes, in one list, and what holds for all of them."""
+"""The management listener: what holds for all of its routes."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
 from sqlalchemy.exc import SQLAlchemyError
 
 from provisioning.domain.errors import Fault, Refused
-from provisioning.management import accounts, bodies, health, lines, openapi, operations, phones
+from provisioning.management import openapi
 from provisioning.management.context import CONTEXT, TOKEN, Management
 from provisioning.management.problem import respond
+from provisioning.management.routes import ROUTES, Handler
 from provisioning.store import tokens
 from provisioning.store.database import is_busy
 
 log = logging.getLogger(__name__)
 
 LARGEST_BODY = 64 * 1024
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    method: str
-    path: str
-    handler: Handler
-    does: str
-    takes: type[Any] | None = None
-    gives: type[Any] | None = None
-    status: int = 200
-    paged: bool = False
-    query: tuple[str, ...] = ()
-    token: bool = True
-
-
-ROUTES = (
-    Route("GET", "/v1/accounts", accounts.list_accounts, "Accounts", gives=bodies.Account, paged=True),
-    Route("POST", "/v1/accounts", accounts.create, "Make an account", bodies.NewAccount, bodies.Account, 201),
-    Route("GET", "/v1/accounts/{account}", accounts.read, "One account", gives=bodies.Account),
-    Route("PATCH", "/v1/accounts/{account}", accounts.change, "Rename it", bodies.AccountChange, bodies.Account),
-    Route("DELETE", "/v1/accounts/{account}", accounts.remove, "Remove it, once it owns nothing", status=204),
-    Route("GET", "/v1/lines", lines.list_lines, "Lines", gives=bodies.Line, paged=True, query=("account",)),
-    Route("POST", "/v1/lines", lines.create, "Make a line", bodies.NewLine, bodies.Line, 201),
-    Route("GET", "/v1/lines/{line}", lines.read, "One line, with its phone and slot", gives=bodies.Line),
-    Route("PATCH", "/v1/lines/{line}", lines.change, "Change it; its phone is told", bodies.LineChange, bodies.Line),
-    Route("DELETE", "/v1/lines/{line}", lines.remove, "Remove it, once it is on no phone", status=204),
-    Route(
-        "GET",
-        "/v1/lines/{line}/attachable-phones",
-        lines.attachable_phones,
-        "Every phone of the account: whether the line can be attached to it, and if not, why",
-        gives=bodies.AttachablePhone,
-        paged=True,
-    ),
-    Route("POST", "/v1/lines/{line}/attach", lines.attach, "Put it into a slot", bodies.Attach, bodies.Operation, 202),
-    Route("POST", "/v1/lines/{line}/detach", lines.detach, "Take it out", bodies.Detach, bodies.Operation, 202),
-    Route("GET", "/v1/phones", phones.list_phones, "Phones", gives=bodies.Phone, paged=True, query=("account",)),
-    Route("POST", "/v1/phones", phones.create, "Make a phone", bodies.NewPhone, bodies.Phone, 201),
-    Route("GET", "/v1/phones/{mac}", phones.read, "One phone", gives=bodies.Phone),
-    Route("PATCH", "/v1/phones/{mac}", phones.change, "Change it", bodies.PhoneChange, bodies.Phone),
-    Route("DELETE", "/v1/phones/{mac}", phones.remove, "Remove it, once it holds no line", status=204),
-    Route(
-        "POST",
-        "/v1/phones/{mac}/promote",
-        phones.promote,
-        "Make one of its lines the main line",
-        bodies.Promote,
-        bodies.Operation,
-        202,
-    ),
-    Route("POST", "/v1/phones/{mac}/resync", phones.resync, "Make it fetch now", bodies.Resync, bodies.Operation, 202),
-    Route(
-        "POST",
-        "/v1/phones/{mac}/reset",
-        phones.reset,
-        "Give it a new secret and open a door for it",
-        bodies.Reset,
-        bodies.Operation,
-        202,
-    ),
-    Route("GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, paged=True),
-    Route("GET", "/v1/phones/{mac}/documents/{name}", phones.document, "One document, its secrets masked"),
-    Route("GET", "/v1/phones/{mac}/events", phones.events, "Its story", gives=bodies.Event, paged=True),
-    Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, paged=True),
-    Route("GET", "/v1/models/{model}", phones.read_model, "One model", gives=bodies.Model),
-    Route(
-        "GET",
-        "/v1/operations",
-        operations.list_operations,
-        "Operations, the newest first",
-        gives=bodies.Operation,
-        paged=True,
-        query=("phone", "line", "state"),
-    ),
-    Route("GET", "/v1/operations/{id}", operations.read, "One operation", gives=bodies.Operation),
-    Route("GET", "/healthz", health.healthz, "This process answers", token=False),
-    Route("GET", "/readyz", health.readyz, "It can serve", token=False),
-    Route("GET", "/metrics", health.metrics, "Counters for Prometheus", token=False),
-)
 
 
 def application(management: Management) -> web.Application:

@@ -29,12 +29,7 @@ async def list_lines(request: web.Request) -> web.Response:
     most, only, query = limit(request), token(request).account_id, request.query
 
     def find(connection: Connection) -> list[lines.StoredLine]:
-        account_id = only
-        if "account" in query:
-            account = accounts.find(connection, query["account"])
-            if account is None or (only is not None and account.id != only):
-                return []
-            account_id = account.id
+        account_id = accounts.to_list(connection, query.get("account"), only)
         return lines.page(connection, account_id=account_id, after=query.get("after", ""), limit=most)
 
     found = await context(request).database.read(find)

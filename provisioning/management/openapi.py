@@ -2,20 +2,18 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from provisioning.management import bodies
-
-if TYPE_CHECKING:
-    from provisioning.management.app import Route
+from provisioning.management.routes import Route
 
 PATH = "/v1/openapi.json"
 _REF = "#/components/schemas/{name}"
 
 
-def describe(routes: Iterable["Route"]) -> dict[str, Any]:
+def describe(routes: Iterable[Route]) -> dict[str, Any]:
     routes = tuple(routes)
     types = {kind for route in routes for kind in (route.takes, route.gives) if kind is not None}
     ordered = sorted(types | {bodies.Problem}, key=lambda kind: kind.__name__)
@@ -36,7 +34,7 @@ def describe(routes: Iterable["Route"]) -> dict[str, Any]:
     }
 
 
-def _operation(route: "Route") -> dict[str, Any]:
+def _operation(route: Route) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
@@ -63,7 +61,7 @@ def _operation(route: "Route") -> dict[str, Any]:
     return described
 
 
-def _answer(route: "Route") -> dict[str, Any]:
+def _answer(route: Route) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": route.does}
     if route.gives is not None:
         schema: dict[str, Any] = {"$ref": _REF.format(name=route.gives.__name__)}

@@ -1,15 +1,12 @@
 """/v1/phones and /v1/models"""
 
-from dataclasses import replace
-
 import msgspec
 from aiohttp import web
 from sqlalchemy import Connection
 
-from provisioning.domain.catalogue import Document, Model
 from provisioning.domain.errors import Refused
 from provisioning.domain.line import check_text
-from provisioning.domain.mac import Mac, spelled
+from provisioning.domain.mac import spelled
 from provisioning.domain.phone import rfc3339
 from provisioning.management import bodies, changes, views
 from provisioning.management.changes import Terms
@@ -31,8 +28,6 @@ from provisioning.rendering import compose
 from provisioning.store import accounts, phones
 from provisioning.store.phones import StoredPhone
 
-MASK = "********"
-
 
 async def list_models(request: web.Request) -> web.Response:
     models = context(request).vendors.catalogue.models.values()
@@ -47,12 +42,7 @@ async def list_phones(request: web.Request) -> web.Response:
     most, only, query = limit(request), token(request).account_id, request.query
 
     def find(connection: Connection) -> list[StoredPhone]:
-        account_id = only
-        if "account" in query:
-            account = accounts.find(connection, query["account"])
-            if account is None or (only is not None and account.id != only):
-                return []
-            account_id = account.id
+        account_id = accounts.to_list(connection, query.get("account"), only)
         return phones.page(connection, account_id=account_id, after=query.get("after", ""), limit=most)
 
     found = await context(request).database.read(find)
@@ -166,19 +156,13 @@ async def document(request: web.Request) -> web.Response:
     )
     if wanted is None:
         raise Refused("document-not-found", f"A {model.vendor_name} {model.name} asks for no {name[:80]}.")
-    rendered = masked(management, stored.id, stored.phone.mac, model, wanted)
+    if wanted.lines:
+        held = management.reader.lines(stored.id)
+        values = compose.masked(management.site, model, stored.phone.mac, held)
+    else:
+        values = compose.stage0(management.site, model)
+    rendered = management.vendors.renderer.render(wanted, model, values)
     return web.Response(body=rendered, headers={"Content-Type": wanted.content_type})
-
-
-def masked(management: Management, phone_id: int, mac: Mac, model: Model, wanted: Document) -> bytes:
-    if not wanted.lines:
-        return management.vendors.renderer.render(wanted, model, compose.stage0(management.site, model))
-    held = [
-        (slot, None if line is None else replace(line, password=MASK))
-        for slot, line in management.reader.lines(phone_id)
-    ]
-    values = compose.stage1(management.site, model, mac, MASK, held)
-    return management.vendors.renderer.render(wanted, model, values)
 
 
 async def events(request: web.Request) -> web.Response:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provisioning.domain.catalogue import Model, fill_mac
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneValues, SlotValues, Values
 
+MASK = "********"
+"What people are shown instead of a secret."
 STAGE0_POLL_MINUTES = 5
 "A phone that showed no proof asks again soon: its door may be open by then."
 _NIGHT_MINUTES = 6 * 60
@@ -47,6 +49,12 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequen
         firmware=site.firmware.get(model.id),
         operator=OperatorValues(site.ntp_server),
     )
+
+
+def masked(site: Site, model: Model, mac: Mac, lines: Sequence[tuple[int, Line | None]]) -> Values:
+    """Stage 1 for people to read: no secret in it."""
+    shown = [(slot, None if line is None else replace(line, password=MASK)) for slot, line in lines]
+    return stage1(site, model, mac, MASK, shown)
 
 
 def stage0(site: Site, model: Model) -> Values:

@@ -23,6 +23,17 @@ def find(connection: Connection, account: str) -> Account | None:
     return None if row is None else Account(*row)
 
 
+def to_list(connection: Connection, account: str | None, only: int | None) -> int | None:
+    """Whose things to list: of the named account, as far as a token restricted to `only` may see.
+
+    None: everybody's. 0, which is nobody's id: an account that is unknown, or another's.
+    """
+    if account is None:
+        return only
+    stored = find(connection, account)
+    return stored.id if stored is not None and only in (None, stored.id) else 0
+
+
 def page(connection: Connection, *, only: int | None, after: str, limit: int) -> list[Account]:
     """In order of their names, `only` one of them where a token is restricted to it."""
     query = select(*_COLUMNS).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit)

@@ -21,7 +21,7 @@ _NONCE = 12
 
 
 class KeyRing:
-    """The keys of one key file. Reads the file again when it meets a key that is new to it."""
+    """The keys of one key file. Reads the file again when that has changed, or a key is new to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,6 +33,8 @@ class KeyRing:
 
     def _read(self) -> None:
         try:
+            # Before the text: a change in between is then met at the next look.
+            version = self._version()
             text = self._path.read_text("ascii")
             mode = self._path.stat().st_mode
         except (OSError, UnicodeDecodeError) as error:
@@ -47,13 +49,23 @@ class KeyRing:
             raise Fault(f"{self._path}: is not lines of `<key id> <base64 of 32 bytes>`") from None
         if not keys:
             raise Fault(f"{self._path}: holds no key")
-        self._keys = keys
+        self._keys, self._read_version = keys, version
         self.current = next(iter(keys))
         # Survives rotation as long as the oldest key is kept; it only makes ETags unguessable.
         self.etag_key = hashlib.blake2b(list(raw.values())[-1], person=b"etag").digest()
 
+    def _version(self) -> tuple[int, int]:
+        its = self._path.stat()
+        return its.st_ino, its.st_mtime_ns
+
     def seal(self, plain: str, context: str) -> tuple[str, bytes]:
-        """(key id, sealed)."""
+        """(key id, sealed). With the file's first key as it is now: another may be dropped already."""
+        try:
+            changed = self._version() != self._read_version
+        except OSError as error:
+            raise Fault(f"{self._path}: the secret key cannot be read ({type(error).__name__})") from None
+        if changed:
+            self._read()
         nonce = secrets.token_bytes(_NONCE)
         sealed = self._keys[self.current].encrypt(nonce, plain.encode(), context.encode())
         return self.current, nonce + sealed
@@ -67,7 +79,7 @@ class KeyRing:
                 raise Fault(f"{self._path}: the key {key_id} that sealed {context} is missing")
         try:
             return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], context.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise Fault(f"{self._path}: {context} does not open with the key {key_id}") from None
 
 
@@ -83,6 +95,7 @@ def add_key(path: Path) -> None:
 def keep_only(path: Path, key_ids: set[str]) -> int:
     """Drops all other keys; how many were dropped."""
     lines = path.read_text("ascii").splitlines(keepends=True)
+    lines = [line for line in lines if line.strip()]
     kept = [line for line in lines if line.split()[0] in key_ids]
     write_private(path, "".join(kept))
     return len(lines) - len(kept)
