@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from provisioning.domain.errors import Refused
 
 TRANSPORTS = ("udp", "tcp", "tls")
+RESERVED = "%NULL%"
+"Yealink's word for a parameter without a value."
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 _NUMBER = re.compile(r"[+*#0-9]{1,32}", re.ASCII)
@@ -61,6 +63,8 @@ def check_text(what: str, text: str, longest: int) -> str:
         raise Refused("invalid-value", f"{what} is longer than {longest} characters.", field=what)
     if not printable(text):
         raise Refused("invalid-value", f"{what} holds a control character or a line break.", field=what)
+    if text == RESERVED:
+        raise Refused("invalid-value", f"{what} is a word that phones read as their factory default.", field=what)
     if text != text.strip():
         raise Refused("invalid-value", f"{what} begins or ends with a space.", field=what)
     return text

@@ -27,6 +27,7 @@ from provisioning.phones.recorder import Recorder
 from provisioning.phones.request import Asked
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
+from provisioning.rendering.encoders import Unencodable
 from provisioning.store.fetch import Found, PhoneReader
 from provisioning.store.phones import join_addresses
 from provisioning.store.secrets import etag, fingerprint
@@ -274,5 +275,6 @@ def _place(error: BaseException) -> str:
     while step is not None and step.tb_next is not None:
         step = step.tb_next
     where = "" if step is None else f" at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}"
-    told = f": {error}" if isinstance(error, Fault) else ""
+    # These two are made for people, and hold no value.
+    told = f": {error}" if isinstance(error, Fault | Unencodable) else ""
     return f"{type(error).__name__}{where}{told}"
