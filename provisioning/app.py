@@ -67,15 +67,26 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
         log.info("made %s", made)
     known = load_vendors(config)
     sip_client(config, probe=True)
+    # Each worker opens them for itself; here a fault still refuses the start.
+    KeyRing(config.key_file)
+    if config.listen.phones_https is not None:
+        tls.context(*installation.certificate(config))
     listening = _hold(config)
     metrics = Metrics(config.server.workers)
-    if config.server.workers == 1:
-        uvloop.run(_work(config, known, listening, metrics, 0, lambda: _ready(config, known, listening, announce)))
+
+    def ready() -> None:
+        _ready(config, known, listening, announce)
+
+    try:
+        if config.server.workers == 1:
+            uvloop.run(_work(config, known, listening, metrics, 0, ready))
+        else:
+            _supervise(config, known, listening, metrics, ready)
+    finally:
         for held in listening.held:
             held.close()
         config.ready_file.unlink(missing_ok=True)
-        return 0
-    return _supervise(config, known, listening, metrics, lambda: _ready(config, known, listening, announce))
+    return 0
 
 
 def load_vendors(config: Config) -> Vendors:
@@ -137,15 +148,21 @@ def _hold(config: Config) -> Listening:
         endpoint: Endpoint | None = getattr(config.listen, name)
         real[name] = None
         if endpoint is not None:
-            # Without SO_REUSEPORT, so that a second server is refused instead of sharing the phones.
-            _bind(endpoint, f"[listen] {name}", share=False).close()
-            bound = _bind(endpoint, f"[listen] {name}")
+            try:
+                # Without SO_REUSEPORT, so that a second server is refused instead of sharing the phones.
+                _bind(endpoint, f"[listen] {name}", share=False).close()
+                bound = _bind(endpoint, f"[listen] {name}")
+            except Fault:
+                for other in held:
+                    other.close()
+                raise
             held.append(bound)
             real[name] = Endpoint(endpoint.host, bound.getsockname()[1])
     return Listening(real["phones_http"], real["phones_https"], real["management"], tuple(held))
 
 
 def _bind(endpoint: Endpoint, key: str, *, share: bool = True) -> socket.socket:
+    bound: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -159,6 +176,8 @@ def _bind(endpoint: Endpoint, key: str, *, share: bool = True) -> socket.socket:
         if not share:
             bound.listen()
     except OSError as error:
+        if bound is not None:
+            bound.close()
         raise Fault(f"{key}: {endpoint} cannot be bound: {error.strerror}") from None
     return bound
 
@@ -193,7 +212,7 @@ def _ready(
 
 def _supervise(
     config: Config, known: Vendors, listening: Listening, metrics: Metrics, ready: Callable[[], None]
-) -> int:
+) -> None:
     """Forks the workers, replaces one that dies, passes signals on."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # Its end of file tells the workers that this process is gone, whatever ended it.
@@ -246,8 +265,6 @@ def _supervise(
                     log.error("worker %d ended (%d); starting another", worker, os.waitstatus_to_exitcode(status))
                     time.sleep(0.5)
                     children[start(worker)] = worker
-    config.ready_file.unlink(missing_ok=True)
-    return 0
 
 
 async def _work(

@@ -1,6 +1,7 @@
 """config.toml and PROVISIONING__<SECTION>__<KEY> → frozen values, checked before anything listens."""
 
 import ipaddress
+import math
 import os
 import re
 import tomllib
@@ -290,7 +291,7 @@ def _check(config: Config) -> Config:
         for item in fields(values):
             value = getattr(values, item.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                need(value > 0, f"{section.name}.{item.name}", f"is {value}; it is above 0")
+                need(0 < value < math.inf, f"{section.name}.{item.name}", f"is {value}; it is above 0")
     need(config.server.workers <= 64, "server.workers", "is above 64")
     url = config.database.url
     need(

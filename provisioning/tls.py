@@ -69,6 +69,8 @@ def context(certificate: Path, key: Path) -> ssl.SSLContext:
 def load(into: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Also for a renewed certificate: later handshakes use it, running connections go on."""
     try:
+        # Tried on another context first: one that refuses a key has lost its own.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         into.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise Fault(f"[tls] certificate {certificate} with key {key}: cannot be used ({error})") from None

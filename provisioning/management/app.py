@@ -72,7 +72,7 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
 async def _token(request: web.Request, management: Management) -> tokens.Token:
     scheme, _, text = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     found = None
-    if scheme.lower() == "bearer" and text:
+    if scheme.lower() == "bearer" and text.isascii():
         found = await management.database.read(tokens.find, text.strip())
     if found is None:
         raise Refused("unauthorized", "Give a valid token: `Authorization: Bearer ...`.")

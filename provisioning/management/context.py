@@ -124,7 +124,7 @@ def address_given(request: web.Request, text: str) -> Address:
 
 def limit(request: web.Request) -> int:
     text = request.query.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_A_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_A_PAGE):
         raise Refused("invalid-value", f"limit is a number from 1 to {MOST_A_PAGE}.", field="limit")
     return int(text)
 

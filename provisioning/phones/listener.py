@@ -6,6 +6,7 @@ and TLS are theirs.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 BACKLOG = 4096
 _AT_ONCE = 64
 "Connections accepted in one turn of the loop, so that those being served get theirs."
+_GOODBYE = 2.0
+"Seconds that a stop waits for connections whose peers are slow to close."
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Answer = Callable[[web.BaseRequest, Address | None], Awaitable[web.StreamResponse]]
@@ -82,6 +85,13 @@ class PhonesListener:
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._http.pre_shutdown()
         await self._http.shutdown(timeout=5.0)
+        # A closed TLS connection lasts until its peer has said good-bye too, or has taken what was sent.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._http.all_gone()
+        for transport in list(self._http.transports.values()):
+            transport.abort()
+        await self._http.all_gone()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -164,15 +174,28 @@ class PhonesListener:
 
 
 class _Server(web.Server):
-    """aiohttp's low-level server, which tells when a connection is gone."""
+    """aiohttp's low-level server, which knows its connections until they are really gone, and tells then."""
 
     def __init__(self, *args: object, closed: Callable[[RequestHandler], None], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
         self._told = closed
+        self.transports: dict[RequestHandler, asyncio.Transport] = {}
+        self._one_gone = asyncio.Event()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self.transports[handler] = transport
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        self.transports.pop(handler, None)
+        self._one_gone.set()
         self._told(handler)
+
+    async def all_gone(self) -> None:
+        while self.transports:
+            self._one_gone.clear()
+            await self._one_gone.wait()
 
 
 def _quiet() -> logging.Logger:
