@@ -96,7 +96,8 @@ def load_vendors(config: Config) -> Vendors:
     try:
         with engine.connect() as connection:
             used = stored_phones.models_in_use(connection)
-            most = stored_phones.most_slots_in_use(connection)
+            fewest = min((known.catalogue.models[m].slots for m in used & set(known.catalogue.models)), default=0)
+            most = stored_phones.most_slots_in_use(connection, fewest)
     finally:
         engine.dispose()
     for model in sorted(used):

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from conftest import Api, Server
+from running import Api, Server
 
 from provisioning.simulator.misbehaviour import NONE, Misbehaviour
 from provisioning.simulator.phone import Pace, Phone, Sheet

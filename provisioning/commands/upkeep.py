@@ -58,5 +58,5 @@ async def run_prune(arguments: argparse.Namespace) -> int:
         raise Fault(f"{config.key_file}: an older key is still in use; run `provisioning key prune` again")
     dropped = keep_only(config.key_file, {keys.current})
     return say(
-        arguments, f"{dropped} keys dropped; restart the server, so that it seals with the new key.", dropped=dropped
+        arguments, f"{dropped} keys dropped.", dropped=dropped
     )

@@ -22,6 +22,7 @@ LARGEST_BODY = 64 * 1024
 def application(management: Management) -> web.Application:
     app = web.Application(middlewares=[_middleware], client_max_size=LARGEST_BODY)
     app[CONTEXT] = management
+    app.on_response_prepare.append(_name)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
     description = msgspec.json.encode(openapi.describe(ROUTES))
@@ -43,7 +44,7 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
     management.metrics.count("management_requests_total")
     try:
         if request.path not in _OPEN:
-            request[TOKEN] = await _token(request, management)
+            request[TOKEN] = _token(request, management)
         return await handler(request)
     except Refused as refused:
         return respond(refused)
@@ -69,14 +70,19 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
         return respond(Refused("broken", "This is our fault, and it is logged."))
 
 
-async def _token(request: web.Request, management: Management) -> tokens.Token:
+def _token(request: web.Request, management: Management) -> tokens.Token:
     scheme, _, text = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     found = None
     if scheme.lower() == "bearer" and text.isascii():
-        found = await management.database.read(tokens.find, text.strip())
+        found = management.reader.token(text.strip())
     if found is None:
         raise Refused("unauthorized", "Give a valid token: `Authorization: Bearer ...`.")
     return found
+
+
+async def _name(_: web.Request, response: web.StreamResponse) -> None:
+    """What software this is built of is nobody's business."""
+    response.headers["Server"] = "provisioning"
 
 
 def _route(request: web.Request) -> str:

@@ -217,6 +217,8 @@ def change_phone(connection: Connection, terms: Terms, mac: Mac, changed: dict[s
         owner = find_account(connection, terms, changed["account"])
         if phone.phone.lines and owner.id != phone.account_id:
             raise Refused("phone-has-lines", "The phone holds lines of its account; detach them first.")
+        if owner.id != phone.account_id:
+            phones.forget_story(connection, phone.id)
         columns["account_id"] = owner.id
     if "model" in changed:
         known = terms.catalogue.model(changed["model"])

@@ -51,7 +51,7 @@ def _operation(route: Route) -> dict[str, Any]:
             "default": {"description": "Refused: a problem document (RFC 9457)", "content": problem},
         },
     }
-    if route.method == "POST":
+    if route.method in ("POST", "PATCH"):
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     if route.takes is not None:
         schema = {"$ref": _REF.format(name=route.takes.__name__)}
@@ -65,7 +65,7 @@ def _answer(route: Route) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": route.does}
     if route.gives is not None:
         schema: dict[str, Any] = {"$ref": _REF.format(name=route.gives.__name__)}
-        if route.paged:
+        if route.paged or route.listed:
             schema = {
                 "type": "object",
                 "required": ["items"],

@@ -20,7 +20,10 @@ class Route:
     takes: type[Any] | None = None
     gives: type[Any] | None = None
     status: int = 200
+    listed: bool = False
+    "Gives {items, next}."
     paged: bool = False
+    "Listed, a page at a time."
     query: tuple[str, ...] = ()
     token: bool = True
 
@@ -42,7 +45,7 @@ ROUTES = (
         lines.attachable_phones,
         "Every phone of the account: whether the line can be attached to it, and if not, why",
         gives=bodies.AttachablePhone,
-        paged=True,
+        listed=True,
     ),
     Route("POST", "/v1/lines/{line}/attach", lines.attach, "Put it into a slot", bodies.Attach, bodies.Operation, 202),
     Route("POST", "/v1/lines/{line}/detach", lines.detach, "Take it out", bodies.Detach, bodies.Operation, 202),
@@ -70,10 +73,12 @@ ROUTES = (
         bodies.Operation,
         202,
     ),
-    Route("GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, paged=True),
+    Route(
+        "GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, listed=True
+    ),
     Route("GET", "/v1/phones/{mac}/documents/{name}", phones.document, "One document, its secrets masked"),
     Route("GET", "/v1/phones/{mac}/events", phones.events, "Its story", gives=bodies.Event, paged=True),
-    Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, paged=True),
+    Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, listed=True),
     Route("GET", "/v1/models/{model}", phones.read_model, "One model", gives=bodies.Model),
     Route(
         "GET",

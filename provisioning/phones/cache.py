@@ -7,18 +7,16 @@ document only if it is of exactly that revision (docs/ARCHITECTURE.md, "never st
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from multidict import CIMultiDict
-
-_OVERHEAD = 1_100
-"Bytes of an entry beside its body: headers, key and slots (measured)."
+_OVERHEAD = 700
+"Bytes of an entry beside its body: head, ETag, addresses and key (measured)."
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
     revision: int
+    head: bytes
     body: bytes
     etag: str
-    headers: CIMultiDict[str]
     addresses: str
     "The addresses of record that the body holds."
 

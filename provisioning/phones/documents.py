@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from provisioning.domain import address as addresses
 from provisioning.domain.address import Address, Network
@@ -20,11 +19,13 @@ from provisioning.domain.mac import Mac
 from provisioning.domain.proof import Proof, Shown, prove
 from provisioning.metrics import Metrics
 from provisioning.phones import request as requests
+from provisioning.phones import response as ready
 from provisioning.phones.access_log import AccessLog
 from provisioning.phones.cache import Cache, Rendered
 from provisioning.phones.firmware import Firmware
 from provisioning.phones.recorder import Recorder
 from provisioning.phones.request import Asked
+from provisioning.phones.response import Ready
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
 from provisioning.rendering.encoders import Unencodable
@@ -37,8 +38,7 @@ from provisioning.vendors import Vendors
 log = logging.getLogger(__name__)
 
 _METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
-_SERVER = "provisioning"
-_PLAIN = {"Server": _SERVER, "Content-Type": "text/plain; charset=utf-8"}
+_PLAIN = {"Server": ready.SERVER, "Content-Type": "text/plain; charset=utf-8"}
 # The same for every path, so that it tells nothing.
 _NOT_FOUND = b"not found\n"
 _LONGEST_AGENT = 256
@@ -88,7 +88,7 @@ class Documents:
             if document.lines
         }
 
-    async def answer(self, request: web.BaseRequest, proxied: Address | None) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, proxied: Address | None) -> web.StreamResponse | Ready:
         """`proxied`: the address that a PROXY header gave for this connection."""
         started = time.perf_counter()
         asked = requests.read(request.raw_path)
@@ -99,7 +99,7 @@ class Documents:
         visit: Visit | None = None
         try:
             if request.method not in _METHODS:
-                response: web.StreamResponse = _plain(405, b"method not allowed\n", {"Allow": "GET, HEAD"})
+                response: web.StreamResponse | Ready = _plain(405, b"method not allowed\n", {"Allow": "GET, HEAD"})
             elif asked is None:
                 response = _plain(404, _NOT_FOUND)
             elif asked.firmware:
@@ -146,7 +146,7 @@ class Documents:
 
     def _own(
         self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None
-    ) -> tuple[web.StreamResponse, Visit | None]:
+    ) -> tuple[web.Response | Ready, Visit | None]:
         """A document with a MAC in its name."""
         found, proof = self._prove(asked, mac, address)
         if found is None or proof is None:
@@ -172,7 +172,7 @@ class Documents:
             return _plain(404, _NOT_FOUND), visit
         rendered = self._cache.get(found.id, asked.shape, found.revision)
         if rendered is None:
-            rendered = self._render(found, model, document)
+            rendered = self._render(found, model, document, asked.secret if proof == "secret" else None)
             self._cache.put(found.id, asked.shape, rendered)
         if news and document.lines and request.method == hdrs.METH_GET:
             # Also when it is unchanged (304): then the phone has it already.
@@ -193,7 +193,9 @@ class Documents:
                 return found, prove(mac, Shown(door_of=found.mac))
         return None, None
 
-    def _strange(self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None) -> web.StreamResponse:
+    def _strange(
+        self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None
+    ) -> web.Response | Ready:
         """No proof: an answer chosen from the request alone."""
         vendor = self._catalogue.of_prefix(mac)
         stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
@@ -205,13 +207,14 @@ class Documents:
         self._metrics.count("stage0_served_total")
         return self._respond(request, stage0)
 
-    def _render(self, found: Found, model: Model, document: Document) -> Rendered:
+    def _render(self, found: Found, model: Model, document: Document, secret: str | None) -> Rendered:
         """The lines are read after the revision: they can only be newer than it says, never older."""
         held = self._reader.lines(found.id)
-        secret = self._reader.secret(found.id, found.mac)
+        if secret is None:
+            secret = self._reader.secret(found.id, found.mac)
         body = self._renderer.render(document, model, compose.stage1(self._site, model, found.mac, secret, held))
         self._metrics.count("documents_rendered_total")
-        attached = join_addresses(line.address_of_record for _, line in held if line is not None)
+        attached = join_addresses(line.address_of_record for _, line in held)
         return self._rendered(found.revision, document, body, attached)
 
     def _stage0(self, document: Document, model: Model) -> Rendered:
@@ -220,22 +223,16 @@ class Documents:
 
     def _rendered(self, revision: int, document: Document, body: bytes, attached: str) -> Rendered:
         tag = etag(self._etag_key, body)
-        headers = CIMultiDict(
-            {
-                "Content-Type": document.content_type,
-                "ETag": tag,
-                "Cache-Control": "private, no-cache",
-                "Server": _SERVER,
-            }
-        )
-        return Rendered(revision, body, tag, headers, attached)
+        head = ready.head("200 OK", document.content_type, tag, len(body))
+        return Rendered(revision, head, body, tag, attached)
 
-    def _respond(self, request: web.BaseRequest, rendered: Rendered) -> web.Response:
-        if requests.has_already(request.headers.get(hdrs.IF_NONE_MATCH), rendered.etag):
+    def _respond(self, request: web.BaseRequest, rendered: Rendered) -> Ready:
+        wanted = request.headers.get(hdrs.IF_NONE_MATCH)
+        if wanted is not None and _matches(wanted, rendered.etag):
             self._metrics.count("documents_unchanged_total")
-            return web.Response(status=304, headers=rendered.headers)
+            return Ready(304, ready.head("304 Not Modified", "", rendered.etag, 0), b"")
         self._metrics.count("documents_served_total")
-        return web.Response(body=rendered.body, headers=rendered.headers)
+        return Ready(200, rendered.head, rendered.body)
 
     async def _image(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         image = self._firmware.find(asked.name)
@@ -247,6 +244,11 @@ class Documents:
 
 def _plain(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(status=status, body=body, headers=_PLAIN if headers is None else {**_PLAIN, **headers})
+
+
+def _matches(wanted: str, tag: str) -> bool:
+    """If-None-Match (RFC 9110 section 13.1.2), where a weak comparison is asked for."""
+    return wanted in (tag, "*") or any(part.strip().removeprefix("W/") == tag for part in wanted.split(","))
 
 
 def _peer(request: web.BaseRequest) -> Address | None:

@@ -20,6 +20,7 @@ from provisioning.domain import address as addresses
 from provisioning.domain.address import Address, Network
 from provisioning.metrics import Metrics
 from provisioning.phones import proxy_protocol
+from provisioning.phones.response import Ready
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,11 @@ _AT_ONCE = 64
 "Connections accepted in one turn of the loop, so that those being served get theirs."
 _GOODBYE = 2.0
 "Seconds that a stop waits for connections whose peers are slow to close."
+_STALLED = 6
+"Times the deadline of a request that a phone may take nothing of an answer: some write flash meanwhile."
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-Answer = Callable[[web.BaseRequest, Address | None], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest, Address | None], Awaitable[web.StreamResponse | Ready]]
 
 
 class PhonesListener:
@@ -49,6 +52,8 @@ class PhonesListener:
         self._answer = answer
         self._most = connections
         self._handshake = handshake
+        # For a phone that vanished, or reads nothing of what it asked for: in milliseconds.
+        self._stalled = int(_STALLED * request * 1000)
         self._trusted = trusted
         self._metrics = metrics
         self._open = 0
@@ -110,6 +115,7 @@ class PhonesListener:
                 self._loop.call_later(0.1, self._resume)
                 return
             connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._stalled)
             self._open += 1
             self._metrics.count("connections_accepted_total")
             task = self._loop.create_task(self._serve(connection, peer[0], self._sockets[listening]))
@@ -148,7 +154,7 @@ class PhonesListener:
                 connection.close()
                 self._closed(handler)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse | Ready:
         return await self._answer(request, self._proxied.get(request.protocol) if self._proxied else None)
 
     def _closed(self, handler: RequestHandler | None) -> None:

@@ -32,13 +32,16 @@ class Recorder:
         self._refusals: dict[Mac, Refusal] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="recorder")
 
     async def close(self) -> None:
+        """Lets a batch that is being written be written; cancelled, it would be lost."""
+        self._closing = True
+        self._news.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._flush()
 
@@ -59,7 +62,7 @@ class Recorder:
             self._refusals[refusal.mac] = refusal
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 async with asyncio.timeout(PAUSE):
                     await self._news.wait()

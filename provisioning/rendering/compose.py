@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provisioning.domain.catalogue import Model, fill_mac
+from provisioning.domain.catalogue import MOST_SLOTS, Model, fill_mac
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneValues, SlotValues, Values
@@ -14,6 +14,7 @@ MASK = "********"
 STAGE0_POLL_MINUTES = 5
 "A phone that showed no proof asks again soon: its door may be open by then."
 _NIGHT_MINUTES = 6 * 60
+_EMPTY = tuple(SlotValues(number, None) for number in range(1, MOST_SLOTS + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +35,29 @@ def provisioning_url(site: Site, model: Model, mac: Mac, secret: str | None) -> 
     return f"{site.url}{middle}{fill_mac(model.provisioning_path, mac)}"
 
 
-def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequence[tuple[int, Line | None]]) -> Values:
-    """With all slots, the empty ones too: that is how a phone forgets a line."""
+def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequence[tuple[int, Line]]) -> Values:
+    """With all of the model's slots, the empty ones too: that is how a phone forgets a line."""
+    slots = list(_EMPTY[: model.slots])
+    for number, line in lines:
+        slots[number - 1] = SlotValues(number, line)
     return Values(
         phone=PhoneValues(
             mac=mac,
-            slots=len(lines),
+            slots=model.slots,
             provisioning_url=provisioning_url(site, model, mac, secret),
             poll_minutes=site.poll_minutes,
             poll_time=_poll_time(mac),
         ),
         model=dict(model.traits),
-        slots=tuple(SlotValues(number, line) for number, line in lines),
+        slots=tuple(slots),
         firmware=site.firmware.get(model.id),
         operator=OperatorValues(site.ntp_server),
     )
 
 
-def masked(site: Site, model: Model, mac: Mac, lines: Sequence[tuple[int, Line | None]]) -> Values:
+def masked(site: Site, model: Model, mac: Mac, lines: Sequence[tuple[int, Line]]) -> Values:
     """Stage 1 for people to read: no secret in it."""
-    shown = [(slot, None if line is None else replace(line, password=MASK)) for slot, line in lines]
+    shown = [(slot, replace(line, password=MASK)) for slot, line in lines]
     return stage1(site, model, mac, MASK, shown)
 
 

@@ -134,7 +134,7 @@ class ResyncWorker:
         """The line's own, for phones that challenge a NOTIFY (Cisco SPA, Snom's challenge_checksync)."""
         try:
             for _, line in self._reader.lines(phone_id):
-                if line is not None and line.address_of_record == address:
+                if line.address_of_record == address:
                     return Credentials(line.username, line.password)
         except Fault as fault:
             log.error("%s", fault)  # noqa: TRY400  its text is made for the log

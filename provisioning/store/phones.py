@@ -105,7 +105,9 @@ def page(connection: Connection, *, account_id: int | None, after: str, limit: i
 
 
 def of_account(connection: Connection, account_id: int) -> list[StoredPhone]:
-    return _load(connection, connection.execute(_SELECT.where(phones.c.account_id == account_id)).all())
+    return _load(
+        connection, connection.execute(_SELECT.where(phones.c.account_id == account_id).order_by(phones.c.mac)).all()
+    )
 
 
 def add(
@@ -173,13 +175,16 @@ def raise_revision(connection: Connection, phone_id: int) -> int:
     return int(connection.execute(raised.returning(phones.c.revision)).scalar_one())
 
 
-def most_slots_in_use(connection: Connection) -> dict[str, int]:
-    """By model: the highest slot that holds a line, over all its phones."""
+def most_slots_in_use(connection: Connection, above: int) -> dict[str, int]:
+    """By model: the highest slot that holds a line, over all its phones, where it is above `above`.
+
+    A fleet's slots are a million rows, of which hardly any beyond the smallest phone's hold a line.
+    """
     return dict(
         connection.execute(
             select(phones.c.model, func.max(slots.c.slot))
             .join(slots)
-            .where(slots.c.line_id.is_not(None))
+            .where(slots.c.line_id.is_not(None), slots.c.slot > above)
             .group_by(phones.c.model)
         ).all()
     )
@@ -250,6 +255,11 @@ def story(
     if before is not None:
         query = query.where(events.c.id < before)
     return [(row.id, row.at, row.kind, json.loads(row.detail)) for row in connection.execute(query)]
+
+
+def forget_story(connection: Connection, phone_id: int) -> None:
+    """For another owner, whom the earlier one's lines do not concern."""
+    connection.execute(delete(events).where(events.c.phone_id == phone_id))
 
 
 def split_addresses(text: str) -> tuple[str, ...]:

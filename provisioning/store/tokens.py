@@ -3,8 +3,9 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Select, delete, insert, select
 
 from provisioning.store.secrets import KeyRing, fingerprint
 from provisioning.store.tables import accounts, answers, tokens
@@ -26,9 +27,9 @@ class Token:
         return self.account_id is None
 
 
-_SELECT = select(tokens.c.id, tokens.c.name, tokens.c.account_id, accounts.c.account, tokens.c.created_at).outerjoin(
-    accounts
-)
+_SELECT: Select[Any] = select(
+    tokens.c.id, tokens.c.name, tokens.c.account_id, accounts.c.account, tokens.c.created_at
+).outerjoin(accounts)
 
 
 def add(connection: Connection, name: str, account_id: int | None, now: float) -> tuple[str, str]:
@@ -40,9 +41,9 @@ def add(connection: Connection, name: str, account_id: int | None, now: float) -
     return token_id, token
 
 
-def find(connection: Connection, token: str) -> Token | None:
-    row = connection.execute(_SELECT.where(tokens.c.hash == fingerprint(token))).first()
-    return None if row is None else Token(*row)
+def by_hash(wanted: Any) -> Select[Any]:
+    """The query for a Token, by its fingerprint."""
+    return _SELECT.where(tokens.c.hash == wanted)
 
 
 def all_tokens(connection: Connection) -> list[Token]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from provisioning.domain.mac import Mac
 from provisioning.store.phones import event
@@ -46,7 +46,8 @@ _SEEN = (
     .where(phones.c.id == bindparam("phone"))
     .values(
         seen_at=bindparam("at"),
-        public_ip=func.coalesce(bindparam("ip"), phones.c.public_ip),
+        # Unknown when a trusted proxy did not say: the address before it is not current either.
+        public_ip=bindparam("ip"),
         user_agent=bindparam("agent"),
     )
 )

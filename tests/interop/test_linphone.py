@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from conftest import Api, Server
+from running import Api, Server
 
 from provisioning.simulator.registrar import Registrar
 

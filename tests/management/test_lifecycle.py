@@ -1,6 +1,6 @@
 """The journey of one line through the API."""
 
-from conftest import Api, Server, fetch
+from running import Api, Server, fetch
 
 
 async def test_a_line_is_attached_fetched_and_detached(server: Server, api: Api) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import Api, Server, fetch
+from running import Api, Server, fetch
 
 
 class Registrar:

@@ -15,7 +15,7 @@ from provisioning.domain.mac import Mac
 from provisioning.management import changes
 from provisioning.store import lines, rotation, tokens
 from provisioning.store.fetch import PhoneReader
-from provisioning.store.secrets import KeyRing, add_key
+from provisioning.store.secrets import KeyRing, add_key, fingerprint
 
 PASSWORD = "Pa55-word-of-a-line"
 MAC = Mac("001565000001")
@@ -48,7 +48,7 @@ async def test_no_secret_stands_in_plain_in_any_database_file(stored: Stored, tm
     await stored.attach("b", MAC, public_ip=HERE)
     _, second = await stored.write(lambda c: changes.reset(c, stored.terms(), MAC, ip_address(HERE)))
     _, token = await stored.write(lambda c: tokens.add(c, "admin", None, time.time()))
-    token_id = (await stored.read(lambda c: tokens.find(c, token))).id
+    token_id = (await stored.read(lambda c: tokens.Token(*c.execute(tokens.by_hash(fingerprint(token))).one()))).id
     shown = json.dumps({"provisioning_url": f"https://phones.example.net/{second}/"})
     await stored.write(lambda c: tokens.keep_answer(c, stored.keys, token_id, "key-1", b"r", shown, time.time()))
     waiting = await stored.write(lambda c: plan_new_password(c, stored))
@@ -79,7 +79,7 @@ async def test_every_secret_opens_after_a_rotation_and_only_the_new_key_is_in_us
     await stored.line("b")
     phone_id, secret = await stored.phone(MAC, main_line="l0")
     _, token = await stored.write(lambda c: tokens.add(c, "admin", None, time.time()))
-    token_id = (await stored.read(lambda c: tokens.find(c, token))).id
+    token_id = (await stored.read(lambda c: tokens.Token(*c.execute(tokens.by_hash(fingerprint(token))).one()))).id
     await stored.write(lambda c: tokens.keep_answer(c, stored.keys, token_id, "k", b"r", "answer", time.time()))
     waiting = await stored.write(lambda c: plan_new_password(c, stored))
     add_key(stored.key_file)
@@ -99,7 +99,7 @@ async def test_every_secret_opens_after_a_rotation_and_only_the_new_key_is_in_us
 
 async def test_an_answer_is_kept_for_a_day(stored: Stored):
     _, token = await stored.write(lambda c: tokens.add(c, "admin", None, 0.0))
-    token_id = (await stored.read(lambda c: tokens.find(c, token))).id
+    token_id = (await stored.read(lambda c: tokens.Token(*c.execute(tokens.by_hash(fingerprint(token))).one()))).id
     await stored.write(lambda c: tokens.keep_answer(c, stored.keys, token_id, "k", b"r", "answer", 1000.0))
     for now, given in ((1000.0 + 86399, (b"r", "answer")), (1000.0 + 86401, None)):
         assert await stored.read(lambda c, at=now: tokens.given_answer(c, stored.keys, token_id, "k", at)) == given

@@ -1,0 +1,141 @@
+"""The description of the API, and every answer against it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from described import Described, DescribedApi
+from jsonschema import Draft202012Validator
+from running import Api, Server, fetch
+
+from provisioning.management.app import ROUTES
+from provisioning.management.problem import STATUS
+
+
+@pytest.fixture
+async def described(server: Server, api: Api) -> AsyncIterator[DescribedApi]:
+    its = DescribedApi(server)
+    its.described = Described((await api.get("/v1/openapi.json")).body)
+    yield its
+    await its.close()
+
+
+async def test_every_route_is_described_and_nothing_else(api: Api) -> None:
+    paths = (await api.get("/v1/openapi.json")).body["paths"]
+    told = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert told == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_the_description_is_openapi_3_1_of_valid_json_schemas(api: Api) -> None:
+    its = (await api.get("/v1/openapi.json")).body
+    assert its["openapi"].startswith("3.1.")
+    assert its["components"]["schemas"]
+    for schema in its["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for methods in its["paths"].values():
+        for operation in methods.values():
+            for parameter in operation["parameters"]:
+                Draft202012Validator.check_schema(parameter["schema"])
+
+
+async def test_every_reference_leads_somewhere(api: Api) -> None:
+    its = (await api.get("/v1/openapi.json")).body
+
+    def references(value: object):
+        if isinstance(value, dict):
+            if "$ref" in value:
+                yield value["$ref"]
+            for part in value.values():
+                yield from references(part)
+        elif isinstance(value, list):
+            for part in value:
+                yield from references(part)
+
+    found = set(references(its))
+    assert found
+    assert found <= {f"#/components/schemas/{name}" for name in its["components"]["schemas"]}
+
+
+async def test_an_operations_id_is_its_own(api: Api) -> None:
+    paths = (await api.get("/v1/openapi.json")).body["paths"]
+    ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+async def test_only_what_machines_watch_is_open(api: Api) -> None:
+    paths = (await api.get("/v1/openapi.json")).body["paths"]
+    assert {path for path, methods in paths.items() if methods.get("get", {}).get("security") == []} == {
+        "/healthz", "/readyz", "/metrics",
+    }  # fmt: skip
+
+
+async def test_the_description_needs_no_token(server: Server) -> None:
+    answer = await fetch(f"{server.management}/v1/openapi.json", server)
+    assert answer.status == 200
+
+
+async def test_every_answer_of_a_walk_through_the_api_is_as_described(server: Server, described: DescribedApi) -> None:
+    api, mac = described, "001565200001"
+    await api.account("walk")
+    await api.account("walk-2")
+    for name in ("w1", "w2", "w3"):
+        await api.line(name, "walk")
+    made = await api.phone(mac, account="walk", main_line="w1")
+    await api.phone("001565200002", account="walk")
+    await fetch(made["provisioning_url"] + f"{mac}.cfg", server)
+
+    await api.post("/v1/lines/w2/attach", {"public_ip": "127.0.0.1"})
+    await api.post("/v1/lines/w3/attach", {"mac": "00:15:65:20:00:02"})
+    await api.post(f"/v1/phones/{mac}/promote", {"line": "w2"})
+    await api.post(f"/v1/phones/{mac}/resync", {"reboot": True})
+    await api.call("PATCH", "/v1/lines/w2", {"display_name": "Accueil"})
+    await fetch(made["provisioning_url"] + f"{mac}.cfg", server)
+    await api.post("/v1/lines/w1/detach", {"public_ip": "127.0.0.1"})
+    await api.post(f"/v1/phones/{mac}/reset", {"public_ip": "127.0.0.1"})
+    await api.call("PATCH", f"/v1/phones/{mac}", {"serial": "S1"})
+    await api.call("PATCH", "/v1/accounts/walk", {"name": "Walkers"})
+    operation = (await api.get(f"/v1/operations?phone={mac}")).body["items"][0]["id"]
+    for path in (
+        "/v1/accounts", "/v1/accounts/walk", "/v1/lines?account=walk", "/v1/lines/w2", "/v1/lines/w1/attachable-phones",
+        "/v1/phones?limit=1", f"/v1/phones/{mac}", f"/v1/phones/{mac}/events", f"/v1/phones/{mac}/documents",
+        f"/v1/phones/{mac}/documents/{mac}.cfg", "/v1/models", "/v1/models/yealink-t54w", "/v1/operations",
+        f"/v1/operations/{operation}", "/healthz", "/readyz", "/metrics",
+    ):  # fmt: skip
+        answer = await api.get(path)
+        assert answer.status == 200, (path, answer)
+    for path, refused in (("/v1/accounts/none", 404), ("/v1/lines/none", 404), ("/v1/lines?limit=0", 422)):
+        assert (await api.get(path)).status == refused
+    await api.call("DELETE", "/v1/lines/w1")
+    await api.call("DELETE", "/v1/accounts/walk-2")
+    await api.post("/v1/lines/w3/detach", {"force": True})
+    await api.call("DELETE", "/v1/phones/001565200002")
+
+    good = {(method, path) for method, path, status in api.described.seen if status < 400}
+    assert good == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_every_problem_has_a_title_and_a_status(api: Api) -> None:
+    answer = await api.get("/v1/lines/nothing-of-that-name")
+    assert answer.body["type"] == "/problems/line-not-found"
+    assert answer.body["title"] == "Line not found"
+    assert answer.body["status"] == answer.status == 404
+
+
+def test_every_code_that_is_raised_has_a_status() -> None:
+    import ast
+    from pathlib import Path
+
+    import provisioning
+
+    package = Path(provisioning.__file__).parent
+    # Reasons inside an answer, which refuse no request.
+    reasons = {"phone-never-seen", "phone-not-seen-lately"}
+    files = [*(package / "management").glob("*.py"), *(package / "domain").glob("*.py")]
+    raised = {
+        node.args[0].value
+        for path in files
+        if path.name != "operation.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refused"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert raised - reasons == set(STATUS)
