@@ -155,7 +155,7 @@ class Documents:
         if model is None:
             raise Fault(f"the model {found.model} is in no vendor's folder any more")
         now = time.time()
-        public_ip = None if address is None else str(address)
+        public_ip = None if address is None else _spelled(address)
         agent = request.headers.get(hdrs.USER_AGENT, "")[:_LONGEST_AGENT]
         news = found.fetched_revision < found.revision
         visit = Visit(
@@ -260,6 +260,11 @@ def _peer(request: web.BaseRequest) -> Address | None:
 @functools.lru_cache(maxsize=65_536)
 def _parsed(text: str) -> Address:
     return addresses.parse(text)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _spelled(address: Address) -> str:
+    return str(address)
 
 
 def _shown_path(asked: Asked | None, raw_path: str) -> str:

@@ -106,6 +106,8 @@ class Recorder:
 
 def _both(earlier: Visit, later: Visit) -> Visit:
     """Two visits of one phone in one batch: the later, with the earlier's news."""
+    if earlier.revision is None and earlier.moved_from is None and earlier.first_shown is None:
+        return later
     revision, addresses, document, proof = later.revision, later.addresses, later.document, later.proof
     if revision is None:
         revision, addresses, document, proof = (
@@ -115,7 +117,6 @@ def _both(earlier: Visit, later: Visit) -> Visit:
             earlier.proof,
         )
     return later._replace(
-        public_ip=later.public_ip or earlier.public_ip,
         moved_from=earlier.moved_from or later.moved_from,
         revision=revision,
         addresses=addresses,

@@ -1,5 +1,6 @@
 """What a phone's request asks for, read from its path, and what it has already. Pure."""
 
+import functools
 import re
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -24,8 +25,9 @@ class Asked(NamedTuple):
     firmware: bool = False
 
 
+@functools.lru_cache(maxsize=16_384)
 def read(raw_path: str) -> Asked | None:
-    """None: no path of ours."""
+    """None: no path of ours. Remembered, for phones ask for the same all their lives."""
     path = raw_path.partition("?")[0]
     if path[:1] != "/":
         path = _ORIGIN.sub("", path, count=1)

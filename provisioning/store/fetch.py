@@ -101,7 +101,9 @@ class PhoneReader:
         self._connection.execute("PRAGMA query_only=1")
         # The default cache of 2 MB thrashes with 100,000 phones; mapped pages are shared by workers.
         self._connection.execute(f"PRAGMA mmap_size={512 * 1024 * 1024}")
-        self._by_secret = _sql(_BY_SECRET)
+        # One cursor and no named parameter, for every fetch comes here.
+        self._cursor = self._connection.cursor()
+        self._by_secret = str(_BY_SECRET.compile(dialect=sqlite.dialect()))
         self._by_door = _sql(_BY_DOOR)
         self._by_mac = _sql(_BY_MAC)
         self._lines = _sql(_LINES)
@@ -112,7 +114,7 @@ class PhoneReader:
         self._connection.close()
 
     def by_secret(self, secret_hash: bytes) -> Found | None:
-        row = self._connection.execute(self._by_secret, {"hash": secret_hash}).fetchone()
+        row = self._cursor.execute(self._by_secret, (secret_hash,)).fetchone()
         return None if row is None else Found._make(row)
 
     def by_door(self, mac: Mac, place: str, now: float) -> Found | None:

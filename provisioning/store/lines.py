@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
@@ -57,12 +57,15 @@ _SELECT: Select[Any] = (
 )
 
 
+# Statements of the attach path are made once: building one costs as much as running it.
+_BY_NAME = _SELECT.where(lines.c.line == bindparam("name"))
+_OWN_BY_NAME = _BY_NAME.where(lines.c.account_id == bindparam("only"))
+
+
 def find(connection: Connection, line: str, *, only: int | None = None) -> StoredLine | None:
     """`only`: the account a token is restricted to."""
-    query = _SELECT.where(lines.c.line == line)
-    if only is not None:
-        query = query.where(lines.c.account_id == only)
-    row = connection.execute(query).first()
+    query = _BY_NAME if only is None else _OWN_BY_NAME
+    row = connection.execute(query, {"name": line, "only": only}).first()
     return None if row is None else StoredLine(*row)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, case, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, insert, or_, select, update
 
 from provisioning.domain.mac import Mac
 from provisioning.domain.operation import Facts, State
@@ -70,6 +70,43 @@ def _operation(row: Any) -> Operation:
     return Operation(row.id, row.kind, row.account, Mac(row.mac), row.line, row.slot, Facts(*row[6:]))
 
 
+# The outbox's statements are made once: building one costs as much as running it.
+_ADD = insert(operations)
+_CLAIMABLE = (
+    select(operations.c.phone_id)
+    .where(operations.c.next_attempt_at <= bindparam("now"), operations.c.phone_id.is_not(None))
+    .where(
+        operations.c.phone_id.not_in(
+            select(operations.c.phone_id).where(
+                operations.c.claimed_until > bindparam("now"),
+                operations.c.next_attempt_at.is_not(None),
+                operations.c.phone_id.is_not(None),
+            )
+        )
+    )
+    .distinct()
+    .limit(bindparam("most"))
+)
+_CLAIM = (
+    update(operations)
+    .where(operations.c.phone_id.in_(_CLAIMABLE), operations.c.next_attempt_at.is_not(None))
+    .values(claimed_until=bindparam("until"))
+    .returning(
+        operations.c.phone_id,
+        operations.c.id,
+        operations.c.reboot,
+        operations.c.requested_at,
+        operations.c.attempts,
+    )
+)
+_ATTACHED = (
+    select(lines.c.username, lines.c.domain)
+    .join(slots, slots.c.line_id == lines.c.id)
+    .where(slots.c.phone_id == bindparam("phone"))
+    .order_by(slots.c.slot)
+)
+
+
 def new_id() -> str:
     """Sorts by time, so that pages of operations are in order; 80 random bits make it unguessable."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
@@ -91,21 +128,22 @@ def add(
     """Written with the change, in its transaction. `untold`: why the phone cannot be told."""
     operation_id = new_id()
     connection.execute(
-        insert(operations).values(
-            id=operation_id,
-            kind=kind,
-            account_id=phone.account_id,
-            phone_id=phone.id,
-            mac=phone.phone.mac,
-            line=line,
-            slot=slot,
-            revision=revision,
-            reboot=reboot,
-            requested_at=now,
-            deadline_at=now + deadline,
-            next_attempt_at=None if untold else now,
-            untold=untold,
-        )
+        _ADD,
+        {
+            "id": operation_id,
+            "kind": kind,
+            "account_id": phone.account_id,
+            "phone_id": phone.id,
+            "mac": phone.phone.mac,
+            "line": line,
+            "slot": slot,
+            "revision": revision,
+            "reboot": reboot,
+            "requested_at": now,
+            "deadline_at": now + deadline,
+            "next_attempt_at": None if untold else now,
+            "untold": untold,
+        },
     )
     facts = Facts(
         committed_at=now,
@@ -165,33 +203,7 @@ def claim(connection: Connection, now: float, lease: float, limit: int) -> list[
 
     All open operations of a phone go together; a phone that another worker is telling waits.
     """
-    due = (
-        select(operations.c.phone_id)
-        .where(operations.c.next_attempt_at <= now, operations.c.phone_id.is_not(None))
-        .where(
-            operations.c.phone_id.not_in(
-                select(operations.c.phone_id).where(
-                    operations.c.claimed_until > now,
-                    operations.c.next_attempt_at.is_not(None),
-                    operations.c.phone_id.is_not(None),
-                )
-            )
-        )
-        .distinct()
-        .limit(limit)
-    )
-    claimed = connection.execute(
-        update(operations)
-        .where(operations.c.phone_id.in_(due), operations.c.next_attempt_at.is_not(None))
-        .values(claimed_until=now + lease)
-        .returning(
-            operations.c.phone_id,
-            operations.c.id,
-            operations.c.reboot,
-            operations.c.requested_at,
-            operations.c.attempts,
-        )
-    ).mappings()
+    claimed = connection.execute(_CLAIM, {"now": now, "until": now + lease, "most": limit}).mappings()
     by_phone: dict[int, list[RowMapping]] = {}
     for row in claimed:
         by_phone.setdefault(row["phone_id"], []).append(row)
@@ -224,12 +236,7 @@ def _resync(row: Any, claimed: Sequence[RowMapping], attached: tuple[str, ...]) 
 
 
 def _attached_addresses(connection: Connection, phone_id: int) -> tuple[str, ...]:
-    rows = connection.execute(
-        select(lines.c.username, lines.c.domain)
-        .join(slots, slots.c.line_id == lines.c.id)
-        .where(slots.c.phone_id == phone_id)
-        .order_by(slots.c.slot)
-    )
+    rows = connection.execute(_ATTACHED, {"phone": phone_id})
     return tuple(f"sip:{username}@{domain}" for username, domain in rows)
 
 

@@ -85,12 +85,34 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[StoredPhone]:
     ]
 
 
+# Statements of the attach path are made once: building one costs as much as running it.
+_BY_MAC = _SELECT.where(phones.c.mac == bindparam("wanted"))
+_OWN_BY_MAC = _BY_MAC.where(phones.c.account_id == bindparam("only"))
+_OF_ACCOUNT = _SELECT.where(phones.c.account_id == bindparam("only")).order_by(phones.c.mac)
+_FILL = (
+    update(slots)
+    .where(slots.c.phone_id == bindparam("phone"), slots.c.slot == bindparam("number"), slots.c.line_id.is_(None))
+    .values(line_id=bindparam("line"))
+)
+_RAISE = (
+    update(phones)
+    .where(phones.c.id == bindparam("phone"))
+    .values(revision=phones.c.revision + 1)
+    .returning(phones.c.revision)
+)
+_BOUND = select(phone_secrets.c.hash).where(
+    phone_secrets.c.phone_id == bindparam("phone"), phone_secrets.c.shown_at.is_not(None)
+)
+_CLOSE_DOORS = delete(doors).where(doors.c.phone_id == bindparam("phone"))
+_OPEN_DOOR = insert(doors)
+_TELL = insert(events)
+
+
 def find(connection: Connection, mac: Mac, *, only: int | None = None) -> StoredPhone | None:
     """`only`: the account a token is restricted to."""
-    query = _SELECT.where(phones.c.mac == mac)
-    if only is not None:
-        query = query.where(phones.c.account_id == only)
-    return next(iter(_load(connection, connection.execute(query).all())), None)
+    query = _BY_MAC if only is None else _OWN_BY_MAC
+    rows = connection.execute(query, {"wanted": mac, "only": only}).all()
+    return next(iter(_load(connection, rows)), None)
 
 
 def get(connection: Connection, phone_id: int) -> StoredPhone | None:
@@ -105,9 +127,7 @@ def page(connection: Connection, *, account_id: int | None, after: str, limit: i
 
 
 def of_account(connection: Connection, account_id: int) -> list[StoredPhone]:
-    return _load(
-        connection, connection.execute(_SELECT.where(phones.c.account_id == account_id).order_by(phones.c.mac)).all()
-    )
+    return _load(connection, connection.execute(_OF_ACCOUNT, {"only": account_id}).all())
 
 
 def add(
@@ -143,11 +163,7 @@ def remove(connection: Connection, phone_id: int) -> None:
 
 def fill(connection: Connection, phone_id: int, slot: int, line_id: int) -> bool:
     """False: somebody else was faster. IntegrityError: the line is in another slot."""
-    done = connection.execute(
-        update(slots)
-        .where(slots.c.phone_id == phone_id, slots.c.slot == slot, slots.c.line_id.is_(None))
-        .values(line_id=line_id)
-    )
+    done = connection.execute(_FILL, {"phone": phone_id, "number": slot, "line": line_id})
     return done.rowcount == 1
 
 
@@ -171,8 +187,7 @@ def swap(connection: Connection, phone_id: int, one: int, other: int) -> None:
 
 def raise_revision(connection: Connection, phone_id: int) -> int:
     """Every later fetch, in any process, renders anew."""
-    raised = update(phones).where(phones.c.id == phone_id).values(revision=phones.c.revision + 1)
-    return int(connection.execute(raised.returning(phones.c.revision)).scalar_one())
+    return int(connection.execute(_RAISE, {"phone": phone_id}).scalar_one())
 
 
 def most_slots_in_use(connection: Connection, above: int) -> dict[str, int]:
@@ -216,17 +231,15 @@ def new_phone_secret(connection: Connection, keys: KeyRing, phone_id: int, mac: 
 
 def is_bound(connection: Connection, phone_id: int) -> bool:
     """The phone has shown its own secret."""
-    shown = select(phone_secrets.c.hash).where(
-        phone_secrets.c.phone_id == phone_id, phone_secrets.c.shown_at.is_not(None)
-    )
-    return connection.execute(shown).first() is not None
+    return connection.execute(_BOUND, {"phone": phone_id}).first() is not None
 
 
 def open_door(connection: Connection, phone_id: int, mac: Mac, public_ip: Address, now: float, seconds: float) -> None:
     """For one place at a time: an earlier door of the phone is closed."""
-    connection.execute(delete(doors).where(doors.c.phone_id == phone_id))
+    connection.execute(_CLOSE_DOORS, {"phone": phone_id})
     connection.execute(
-        insert(doors).values(phone_id=phone_id, mac=mac, place=place(public_ip), opened_at=now, closes_at=now + seconds)
+        _OPEN_DOOR,
+        {"phone_id": phone_id, "mac": mac, "place": place(public_ip), "opened_at": now, "closes_at": now + seconds},
     )
 
 
@@ -234,7 +247,7 @@ def open_door(connection: Connection, phone_id: int, mac: Mac, public_ip: Addres
 
 
 def tell(connection: Connection, phone_id: int, at: float, kind: str, **detail: object) -> None:
-    connection.execute(insert(events), [event(phone_id, at, kind, detail)])
+    connection.execute(_TELL, event(phone_id, at, kind, detail))
 
 
 def event(phone_id: int, at: float, kind: str, detail: dict[str, object]) -> dict[str, object]:

@@ -177,6 +177,7 @@ def upgrade() -> None:
             ["phone_id"], ["phones.id"], name=op.f("fk_phone_secrets_phone_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_phone_secrets")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("phone_secrets", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_phone_secrets_phone_id"), ["phone_id"], unique=False)
