@@ -309,10 +309,19 @@ def _check(config: Config) -> Config:
     if config.phones.url:
         parts = urlsplit(config.phones.url)
         need(
-            parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment,
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and not parts.query
+            and not parts.fragment
+            and re.fullmatch(r"[!-~]{1,200}", config.phones.url),
             "phones.url",
             f"is {config.phones.url!r}; it is what phones reach, such as https://phones.example.net",
         )
+    need(
+        re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", config.phones.ntp_server, re.ASCII),
+        "phones.ntp_server",
+        "is a host name or an address, such as pool.ntp.org",
+    )
     need(
         config.listen.phones_http or config.listen.phones_https,
         "listen.phones_https",

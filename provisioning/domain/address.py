@@ -17,8 +17,8 @@ def normal(address: Address) -> Address:
 
 
 def parse(text: str) -> Address:
-    """An address as a socket or a proxy spells it, scope dropped; ValueError otherwise."""
-    return normal(ipaddress.ip_address(text.partition("%")[0]))
+    """An address as a socket or a proxy spells it, an IPv6 scope dropped; ValueError otherwise."""
+    return normal(ipaddress.ip_address(text.partition("%")[0] if ":" in text else text))
 
 
 def parse_public_ip(text: str, *, private_addresses: bool) -> Address:

@@ -11,6 +11,7 @@ from provisioning.domain.mac import Mac
 # No directory but the secret: nothing of a request's text ever becomes a path.
 _PATH = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?([A-Za-z0-9:._-]{1,96})", re.ASCII)
 _FIRMWARE = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
+_LONGEST_REMEMBERED = 128
 _LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
 # RFC 9112 section 3.2.2: a server takes the absolute form too.
 _ORIGIN = re.compile(r"https?://[^/]*", re.ASCII | re.IGNORECASE)
@@ -25,9 +26,13 @@ class Asked(NamedTuple):
     firmware: bool = False
 
 
-@functools.lru_cache(maxsize=16_384)
 def read(raw_path: str) -> Asked | None:
-    """None: no path of ours. Remembered, for phones ask for the same all their lives."""
+    """None: no path of ours."""
+    # A stranger's long paths are not worth the memory.
+    return _remembered(raw_path) if len(raw_path) <= _LONGEST_REMEMBERED else _read(raw_path)
+
+
+def _read(raw_path: str) -> Asked | None:
     path = raw_path.partition("?")[0]
     if path[:1] != "/":
         path = _ORIGIN.sub("", path, count=1)
@@ -43,6 +48,10 @@ def read(raw_path: str) -> Asked | None:
     if found is None:
         return Asked(name, name.lower(), None, secret)
     return Asked(name, found[1], found[0], secret)
+
+
+# Phones ask for the same all their lives.
+_remembered = functools.lru_cache(maxsize=16_384)(_read)
 
 
 def has_already(if_none_match: str | None, etag: str) -> bool:

@@ -163,3 +163,15 @@ def test_a_file_with_a_mistake_does_not_start_either(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "config.toml: [listen] managment: there is no such setting" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize("given", ["pool.ntp.org\nstatic.security.user_password = x", "", "a b", "x" * 254])
+def test_a_time_server_that_no_document_could_carry_is_refused(given: str) -> None:
+    with pytest.raises(Fault, match=r"\[phones\] ntp_server"):
+        config.load(None, {"PROVISIONING__PHONES__NTP_SERVER": given})
+
+
+@pytest.mark.parametrize("given", ["https://a.example/\nx", "https://a.example/?q", "ftp://a.example", "https://é.example"])
+def test_a_url_that_no_document_could_carry_is_refused(given: str) -> None:
+    with pytest.raises(Fault, match=r"\[phones\] url"):
+        config.load(None, {"PROVISIONING__PHONES__URL": given})
