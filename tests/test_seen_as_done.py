@@ -125,6 +125,15 @@ async def test_a_phone_that_refuses_check_sync_says_so(world: World) -> None:
     assert failed["facts"]["sip_status"] == 489
 
 
+async def test_a_phone_that_the_registrar_does_not_know_is_offline(world: World) -> None:
+    await world.phone(YEALINK, "yealink-t54w", "main")
+    world.registrar.forget("main")
+    attached = await world.api.post("/v1/lines/second/attach", {"public_ip": "127.0.0.1"})
+    failed = await world.api.operation(attached.body["id"], "error", within=6)
+    assert failed["error"]["code"] == "phone-offline"
+    assert failed["facts"]["sip_status"] == 404
+
+
 async def test_a_200_is_not_done(world: World) -> None:
     """The SIP side lies: it answers 200 and tells the phone nothing."""
     await world.phone(YEALINK, "yealink-t54w", "main")

@@ -82,8 +82,6 @@ class Vendor:
     folder: str
     name: str
     prefixes: tuple[str, ...]
-    stage0: Model
-    "The model that stands for the vendor's phones as long as nothing is known of them."
     models: tuple[Model, ...]
 
 
@@ -207,7 +205,7 @@ class _Reader:
             self.model(key, table, name, syntax, provisioning_path, event, reboot_event, traits)
             for key, table in models.items()
         )
-        return Vendor(self.folder, name, tuple(prefixes), built[0], built)
+        return Vendor(self.folder, name, tuple(prefixes), built)
 
     def model(
         self,

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
@@ -139,7 +139,3 @@ def check_schema(path: Path) -> None:
 def is_busy(error: BaseException) -> bool:
     """Somebody else has been writing for longer than we wait."""
     return isinstance(error, DBAPIError) and "locked" in str(error.orig)
-
-
-def integrity(connection: Connection) -> str:
-    return str(connection.scalar(text("PRAGMA quick_check(1)")))

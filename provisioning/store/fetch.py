@@ -64,7 +64,6 @@ _BY_DOOR = (
         doors.c.closes_at > bindparam("now"),
     )
 )
-_BY_MAC = select(*_PHONE).where(phones.c.mac == bindparam("mac"))
 _LINES = (
     select(
         slots.c.slot,
@@ -105,7 +104,6 @@ class PhoneReader:
         self._cursor = self._connection.cursor()
         self._by_secret = str(_BY_SECRET.compile(dialect=sqlite.dialect()))
         self._by_door = _sql(_BY_DOOR)
-        self._by_mac = _sql(_BY_MAC)
         self._lines = _sql(_LINES)
         self._secret = _sql(_SECRET)
         self._token = _sql(_TOKEN)
@@ -119,11 +117,6 @@ class PhoneReader:
 
     def by_door(self, mac: Mac, place: str, now: float) -> Found | None:
         row = self._connection.execute(self._by_door, {"mac": mac, "place": place, "now": now}).fetchone()
-        return None if row is None else Found._make((*row, None, None))
-
-    def by_mac(self, mac: Mac) -> Found | None:
-        """For people who may read the phone anyway; a phone's request never comes here."""
-        row = self._connection.execute(self._by_mac, {"mac": mac}).fetchone()
         return None if row is None else Found._make((*row, None, None))
 
     def lines(self, phone_id: int) -> list[tuple[int, Line]]:
