@@ -72,6 +72,10 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
     if config.listen.phones_https is not None:
         tls.context(*installation.certificate(config))
     listening = _hold(config)
+    # Of a server that was killed; of one that runs it cannot be, for its addresses are ours.
+    config.ready_file.unlink(missing_ok=True)
+    if not config.phones.url and installation.listens_everywhere(config):
+        log.warning("[phones] url is not set: phones elsewhere are sent to this machine's own loopback address")
     metrics = Metrics(config.server.workers)
 
     def ready() -> None:

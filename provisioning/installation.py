@@ -80,11 +80,17 @@ def certificate(config: Config) -> tuple[Path, Path]:
     return config.data.dir / "tls-cert.pem", config.data.dir / "tls-key.pem"
 
 
+def listens_everywhere(config: Config) -> bool:
+    """So that no address of the configuration is the one by which phones reach the server."""
+    endpoint = config.listen.phones_https or config.listen.phones_http
+    return endpoint is not None and endpoint.host in _WILDCARDS
+
+
 def phones_host(config: Config) -> str:
     """The name by which phones reach the server, as far as the configuration says."""
     if config.phones.url:
         return urlsplit(config.phones.url).hostname or "localhost"
     endpoint = config.listen.phones_https or config.listen.phones_http
-    if endpoint is None or endpoint.host in _WILDCARDS:
+    if endpoint is None or listens_everywhere(config):
         return "127.0.0.1"
     return endpoint.host

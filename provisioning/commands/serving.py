@@ -90,10 +90,11 @@ def run_check(arguments: argparse.Namespace) -> int:
             results.append({"part": name, "result": "fault", "told": f"{type(error).__name__}: {error}"})
 
     part("catalogue, templates and firmware", lambda: _check_vendors(settings))
-    part("secret key", lambda: f"{settings.key_file}: {KeyRing(settings.key_file)!r}")
+    part("secret key", lambda: f"{settings.key_file}: seals with {KeyRing(settings.key_file).current}")
     part("database", lambda: _check_database(settings))
     part("phones and models", lambda: f"{len(app.load_vendors(settings).catalogue.models)} models, no phone is without")
     part("TLS", lambda: _check_tls(settings))
+    part("phones' URL", lambda: _check_url(settings))
     part("resync", lambda: _check_resync(settings))
     faults = [result for result in results if result["result"] == "fault"]
     width = max(len(result["part"]) for result in results)
@@ -140,6 +141,14 @@ def _check_tls(settings: Config) -> str:
     if days < 0:
         raise Fault(f"{certificate}: has expired; renew it and send the server SIGHUP")
     return f"{certificate}: good for {days:.0f} days"
+
+
+def _check_url(settings: Config) -> str:
+    if settings.phones.url:
+        return settings.phones.url
+    if installation.listens_everywhere(settings):
+        raise Fault("[phones] url: is not set, so phones would be sent to this machine's own loopback address")
+    return f"[phones] url is not set: phones are sent to {installation.phones_host(settings)}"
 
 
 def _check_resync(settings: Config) -> str:

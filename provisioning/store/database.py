@@ -94,11 +94,11 @@ PRAGMAS = (
 
 def create_or_upgrade(path: Path) -> None:
     """Brings the schema to SCHEMA, from nothing or from an older one."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # Imported here: a server that starts on a good schema does without Alembic's memory and time.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = create_engine(URL.create("sqlite", database=str(path)))
