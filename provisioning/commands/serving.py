@@ -66,7 +66,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def run_init(arguments: argparse.Namespace) -> int:
     settings = load(arguments)
     made = installation.prepare(settings, upgrade=True)
-    sentence = "\n".join(f"made {path}" for path in made) or "Nothing to make: everything is there, the schema is new."
+    sentence = "\n".join(f"made {path}" for path in made) or "Nothing to make: everything is there and up to date."
     if str(settings.token_file) in made:
         sentence += f"\nThe first admin token, also in {settings.token_file}; keep it:\n  {_token(settings)}"
     return say(arguments, sentence, made=made)
