@@ -358,7 +358,7 @@ async def _start(
         config.resync.concurrency,
         config.resync.t1,
     )
-    management = Management(config, database, keys, reader, metrics, known, its, resync.wake)
+    management = Management(config, database, keys, reader, metrics, known, its, resync.claim, resync.tell)
     resync.start()
     stack.push_async_callback(resync.close)
 

@@ -57,6 +57,4 @@ async def run_prune(arguments: argparse.Namespace) -> int:
     if used - {keys.current}:
         raise Fault(f"{config.key_file}: an older key is still in use; run `provisioning key prune` again")
     dropped = keep_only(config.key_file, {keys.current})
-    return say(
-        arguments, f"{dropped} keys dropped.", dropped=dropped
-    )
+    return say(arguments, f"{dropped} keys dropped.", dropped=dropped)

@@ -241,6 +241,7 @@ def remove_phone(connection: Connection, terms: Terms, mac: Mac) -> None:
     phone = _phone(connection, terms, mac)
     if phone.phone.lines:
         raise Refused("phone-has-lines", f"The phone {spelled(mac)} still holds lines; detach them first.")
+    operations.give_up(connection, phone.id)
     phones.remove(connection, phone.id)
 
 

@@ -24,6 +24,7 @@ from provisioning.rendering.compose import Site
 from provisioning.store import tokens
 from provisioning.store.database import Database
 from provisioning.store.fetch import PhoneReader
+from provisioning.store.operations import Resync
 from provisioning.store.secrets import KeyRing
 from provisioning.store.tokens import Token
 from provisioning.vendors import Vendors
@@ -44,8 +45,10 @@ class Management:
     vendors: Vendors
     "Replaced when the catalogue is reloaded; a request takes it once."
     site: Site
-    wake: Callable[[], None]
-    "Tells this process's resync worker that an operation was written."
+    claim: Callable[[Connection], list[Resync]]
+    "Takes, in a change's transaction, the resyncs that are due for this process's worker to send."
+    tell: Callable[[list[Resync]], None]
+    "Has the worker send them, once they are committed."
     locate: Callable[[str], Awaitable[list[Sighting]]] | None = None
     "Where the operator's registrar sees an address of record; None where it cannot be asked."
 
@@ -155,7 +158,7 @@ async def once(
         raise Refused("invalid-value", "Idempotency-Key is 1 to 255 printable characters.", field="Idempotency-Key")
     asked = tokens.request_hash(request.method, request.path, await request.read())
 
-    def unit(connection: Connection) -> tuple[bytes, str | None, bool]:
+    def unit(connection: Connection) -> tuple[bytes, str | None, bool, list[Resync]]:
         terms = management.terms(its)
         if key is not None:
             given = tokens.given_answer(connection, management.keys, its.id, key, terms.now)
@@ -163,16 +166,16 @@ async def once(
                 if given[0] != asked:
                     raise Refused("idempotency-key-reused", "Another request was made under this Idempotency-Key.")
                 location, _, text = given[1].partition("\n")
-                return text.encode(), location or None, True
+                return text.encode(), location or None, True, []
         value, location_now = work(connection, terms)
         encoded = msgspec.json.encode(value)
         if key is not None:
             kept = f"{location_now or ''}\n{encoded.decode()}"
             tokens.keep_answer(connection, management.keys, its.id, key, asked, kept, terms.now)
-        return encoded, location_now, False
+        return encoded, location_now, False, management.claim(connection)
 
-    encoded, location, replayed = await management.database.write(unit)
-    management.wake()
+    encoded, location, replayed, claimed = await management.database.write(unit)
+    management.tell(claimed)
     response = web.Response(status=status, body=encoded, content_type="application/json")
     if location is not None:
         response.headers["Location"] = location

@@ -24,9 +24,7 @@ class AccessLog:
         self._second = 0
         self._stamp = ""
 
-    def write(
-        self, address: object, method: str, path: str, status: int, length: int, seconds: float, proof: str
-    ) -> None:
+    def write(self, address: str, method: str, path: str, status: int, length: int, seconds: float, proof: str) -> None:
         now = int(time.time())
         if now != self._second:
             self._second = now

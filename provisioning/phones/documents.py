@@ -134,7 +134,7 @@ class Documents:
             self._recorder.visit(visit)
         if self._access_log.enabled:
             self._access_log.write(
-                address,
+                "-" if address is None else _spelled(address),
                 request.method,
                 _shown_path(asked, request.raw_path),
                 response.status,

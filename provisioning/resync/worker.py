@@ -7,8 +7,9 @@ dies leaves a lease that runs out, and another takes over. Told is not done; the
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from provisioning.domain.catalogue import Catalogue
@@ -49,16 +50,23 @@ class ResyncWorker:
         self._most = concurrency
         # Two exchanges, for one may be answered with a challenge, each at most timer F = 64*T1 long.
         self._lease = 2 * 64 * t1 + 5
-        self._news = asyncio.Event()
         self._telling: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="resync")
 
-    def wake(self) -> None:
-        """An operation was written in this process."""
-        self._news.set()
+    def claim(self, connection: Connection) -> list[Resync]:
+        """What is due, now this worker's. A change calls it in its own transaction, for one commit less."""
+        room = self._most - len(self._telling)
+        return operations.claim(connection, time.time(), self._lease, room) if room > 0 else []
+
+    def tell(self, claimed: Iterable[Resync]) -> None:
+        """Once the claim is committed."""
+        for resync in claimed:
+            task = asyncio.create_task(self._tell(resync))
+            self._telling.add(task)
+            task.add_done_callback(self._done)
 
     async def close(self) -> None:
         """What is being sent is left to its lease."""
@@ -69,34 +77,15 @@ class ResyncWorker:
 
     async def _run(self) -> None:
         while True:
+            await asyncio.sleep(LOOK_SECONDS)
             try:
-                woken = await self._wait()
-                if woken or await self._database.read(operations.is_due, time.time()):
-                    await self._claim()
+                while await self._database.read(operations.is_due, time.time()):
+                    claimed = await self._database.write(self.claim)
+                    if not claimed:
+                        break
+                    self.tell(claimed)
             except SQLAlchemyError as error:
                 log.warning("resyncs cannot be claimed, trying again: %s", type(error).__name__)
-                await asyncio.sleep(LOOK_SECONDS)
-
-    async def _wait(self) -> bool:
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        self._news.clear()
-        return True
-
-    async def _claim(self) -> None:
-        room = self._most - len(self._telling)
-        if room <= 0:
-            return
-        claimed = await self._database.write(operations.claim, time.time(), self._lease, room)
-        for resync in claimed:
-            task = asyncio.create_task(self._tell(resync))
-            self._telling.add(task)
-            task.add_done_callback(self._done)
-        if len(claimed) == room:
-            self._news.set()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._telling.discard(task)

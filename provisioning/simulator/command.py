@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--token", help="its token; better given by --token-file or PROVISIONING_TOKEN")
     where.add_argument("--token-file", type=Path, metavar="FILE", help="file that holds the token")
     where.add_argument("--ca", type=Path, metavar="FILE", help="CA that the phones trust for HTTPS (PEM)")
-    where.add_argument(
-        "--demo", action="store_true", help="the demo account's phones, until Ctrl-C; see --data-dir"
-    )
+    where.add_argument("--demo", action="store_true", help="the demo account's phones, until Ctrl-C; see --data-dir")
     where.add_argument(
         "--data-dir", type=Path, default=Path("var"), metavar="DIR", help="the server's data (default: var)"
     )
@@ -176,9 +174,7 @@ async def _registrar(args: argparse.Namespace, output: TextIO) -> AsyncIterator[
         return
     host, port = args.registrar
     # Phones from a sheet have passwords that only the server and they know.
-    registrar = Registrar(
-        open_registration=True, rpc=args.registrar_rpc is not None, rpc_port=args.registrar_rpc or 0
-    )
+    registrar = Registrar(open_registration=True, rpc=args.registrar_rpc is not None, rpc_port=args.registrar_rpc or 0)
     try:
         await registrar.start(host, port)
     except OSError as fault:

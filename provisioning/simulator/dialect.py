@@ -78,10 +78,7 @@ def http_user_agent(vendor: str, model: str, mac: Mac, common: Sequence[str], *,
     if vendor == "yealink":
         return f"{_yealink(name, common)} {macs.spelled(mac).lower()}"
     if vendor == "snom":
-        return (
-            f"Mozilla/4.0 (compatible; snom{name}-SIP 10.1.33.33 2010.12-00004-g9ba52f5 "
-            f"{mac.upper()} SXM:0 UXM:0)"
-        )
+        return f"Mozilla/4.0 (compatible; snom{name}-SIP 10.1.33.33 2010.12-00004-g9ba52f5 {mac.upper()} SXM:0 UXM:0)"
     return "Linphonec/5.1.65" if has_account else "Unknown"
 
 

@@ -211,9 +211,7 @@ class _Api:
                 f"the management API at {self._server} is not reachable: {why}; is the server running?"
             ) from None
         if not isinstance(body, dict):
-            raise Unreachable(
-                f"what answers at {self._server} is no management API: HTTP {answer.status} without JSON"
-            )
+            raise Unreachable(f"what answers at {self._server} is no management API: HTTP {answer.status} without JSON")
         if answer.status >= 400:
             said = body.get("detail") or body.get("title") or body.get("code") or "no reason given"
             raise Declined(answer.status, f"{method} {path}: HTTP {answer.status}: {said}")

@@ -257,16 +257,13 @@ class Registrar:
                 self._answer(request, flow, record, 403)
                 return
             self.unverified += 1
-        elif not digest.verify(
-            given, challenge, Credentials(user, password), method="REGISTER", uri=request.uri
-        ):
+        elif not digest.verify(given, challenge, Credentials(user, password), method="REGISTER", uri=request.uri):
             self._answer(request, flow, record, 403)
             return
         self._save(request, flow, user, verified=password is not None)
         now = asyncio.get_running_loop().time()
         listed = (
-            ("Contact", f"<{contact.uri}>;expires={round(contact.expires_at - now)}")
-            for contact in self.contacts(user)
+            ("Contact", f"<{contact.uri}>;expires={round(contact.expires_at - now)}") for contact in self.contacts(user)
         )
         self._answer(request, flow, record, 200, *listed)
 
@@ -345,9 +342,7 @@ class Registrar:
         """To every contact. A success counts at once; otherwise the lowest answer once all are in, so one
         dead contact turns another's 481 into a late 408, as with Kamailio."""
         headers = tuple(
-            header
-            for header in request.headers
-            if header[0].lower() not in ("proxy-authorization", "max-forwards")
+            header for header in request.headers if header[0].lower() not in ("proxy-authorization", "max-forwards")
         )
         headers = (*headers, ("Max-Forwards", str(hops)))
         asking = [

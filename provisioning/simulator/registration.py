@@ -89,9 +89,7 @@ async def register(
 def _authorization(answer: Response, line: ReadLine, uri: str) -> Header | None:
     """The header that answers a challenge; None when there is none that can be answered."""
     asked, ours = (
-        ("WWW-Authenticate", "Authorization")
-        if answer.status == 401
-        else ("Proxy-Authenticate", "Proxy-Authorization")
+        ("WWW-Authenticate", "Authorization") if answer.status == 401 else ("Proxy-Authenticate", "Proxy-Authorization")
     )
     try:
         offered = [challenge for value in answer.all(asked) for challenge in digest.challenges(value)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, case, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, exists, insert, or_, select, update
 
 from provisioning.domain.mac import Mac
 from provisioning.domain.operation import Facts, State
@@ -72,24 +72,30 @@ def _operation(row: Any) -> Operation:
 
 # The outbox's statements are made once: building one costs as much as running it.
 _ADD = insert(operations)
+_OTHER = operations.alias("other")
 _CLAIMABLE = (
     select(operations.c.phone_id)
-    .where(operations.c.next_attempt_at <= bindparam("now"), operations.c.phone_id.is_not(None))
+    .where(operations.c.next_attempt_at <= bindparam("now"))
+    # By the phone's own few operations: a fleet that is off has very many open ones.
     .where(
-        operations.c.phone_id.not_in(
-            select(operations.c.phone_id).where(
-                operations.c.claimed_until > bindparam("now"),
-                operations.c.next_attempt_at.is_not(None),
-                operations.c.phone_id.is_not(None),
-            )
+        ~exists().where(
+            _OTHER.c.phone_id == operations.c.phone_id,
+            _OTHER.c.fetched_at.is_(None),
+            _OTHER.c.claimed_until > bindparam("now"),
+            _OTHER.c.next_attempt_at.is_not(None),
         )
     )
-    .distinct()
+    # The longest due first; without DISTINCT, for which SQLite would read every operation there ever was.
+    .order_by(operations.c.next_attempt_at)
     .limit(bindparam("most"))
 )
 _CLAIM = (
     update(operations)
-    .where(operations.c.phone_id.in_(_CLAIMABLE), operations.c.next_attempt_at.is_not(None))
+    .where(
+        operations.c.phone_id.in_(_CLAIMABLE),
+        operations.c.fetched_at.is_(None),
+        operations.c.next_attempt_at.is_not(None),
+    )
     .values(claimed_until=bindparam("until"))
     .returning(
         operations.c.phone_id,
@@ -98,6 +104,9 @@ _CLAIM = (
         operations.c.requested_at,
         operations.c.attempts,
     )
+)
+_CLAIMED = select(phones.c.id, phones.c.mac, phones.c.model, phones.c.fetched_addresses).where(
+    phones.c.id.in_(bindparam("ids", expanding=True))
 )
 _ATTACHED = (
     select(lines.c.username, lines.c.domain)
@@ -211,11 +220,7 @@ def claim(connection: Connection, now: float, lease: float, limit: int) -> list[
         return []
     return [
         _resync(row, by_phone[row.id], _attached_addresses(connection, row.id))
-        for row in connection.execute(
-            select(phones.c.id, phones.c.mac, phones.c.model, phones.c.fetched_addresses).where(
-                phones.c.id.in_(by_phone)
-            )
-        )
+        for row in connection.execute(_CLAIMED, {"ids": list(by_phone)})
     ]
 
 
@@ -264,11 +269,15 @@ def told(
     )
 
 
+def give_up(connection: Connection, phone_id: int) -> None:
+    """The phone is removed: nobody is left to be told."""
+    connection.execute(update(operations).where(operations.c.phone_id == phone_id).values(next_attempt_at=None))
+
+
 def is_due(connection: Connection, now: float) -> bool:
     """Whether a claim would find something: asked often, and takes no write lock."""
     due = select(operations.c.id).where(
         operations.c.next_attempt_at <= now,
-        operations.c.phone_id.is_not(None),
         or_(operations.c.claimed_until.is_(None), operations.c.claimed_until <= now),
     )
     return connection.execute(due.limit(1)).first() is not None

@@ -157,6 +157,12 @@ Index(
     operations.c.phone_id,
     sqlite_where=operations.c.fetched_at.is_(None),
 )
+# What a locator is still asked about.
+Index(
+    "ix_operations_unregistered",
+    operations.c.fetched_at,
+    sqlite_where=operations.c.registered_at.is_(None),
+)
 
 # SIP passwords that replace what a detached phone still knows: sealed, until the operator's
 # registrar has taken them. The line's own password changes only then.

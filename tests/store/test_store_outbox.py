@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.dialects import sqlite
 from stored import Stored
 
 from provisioning.domain.mac import Mac
@@ -202,3 +204,18 @@ async def test_a_claimed_phone_is_not_due(stored: Stored):
     await claim(stored, now, lease=30.0)
     assert not await stored.read(lambda c: operations.is_due(c, now + 29.0))
     assert await stored.read(lambda c: operations.is_due(c, now + 31.0))
+
+
+async def test_a_claim_and_its_question_read_only_what_is_due(stored: Stored):
+    """A fleet that is off leaves very many operations behind; the plan must not depend on them."""
+    claim = str(operations._CLAIM.compile(dialect=sqlite.dialect()))
+    due = "SELECT id FROM operations WHERE next_attempt_at <= ? AND (claimed_until IS NULL OR claimed_until <= ?) LIMIT 1"
+
+    def plan(connection: Connection) -> str:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {claim}", (1.0,) * claim.count("?")).all()
+        rows += connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {due}", (1.0, 1.0)).all()
+        return "\n".join(row[3] for row in rows)
+
+    told = await stored.read(plan)
+    assert "SCAN operations" not in told, told
+    assert told.count("ix_operations_due") == 2, told

@@ -152,6 +152,12 @@ def upgrade() -> None:
         batch_op.create_index("ix_operations_line_id", ["line", "id"], unique=False)
         batch_op.create_index("ix_operations_phone_id_id", ["phone_id", "id"], unique=False)
         batch_op.create_index(
+            "ix_operations_unregistered",
+            ["fetched_at"],
+            unique=False,
+            sqlite_where=sa.text("registered_at IS NULL"),
+        )
+        batch_op.create_index(
             "ix_operations_unfetched", ["phone_id"], unique=False, sqlite_where=sa.text("fetched_at IS NULL")
         )
 
