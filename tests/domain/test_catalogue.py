@@ -56,7 +56,7 @@ def shipped() -> Catalogue:
 def test_a_vendor():
     vendor = parse_vendor("acme", ACME)
     assert (vendor.folder, vendor.name, vendor.prefixes) == ("acme", "Acme", ("001122", "aabbcc"))
-    one, two = vendor.models
+    _, two = vendor.models
     assert (two.id, two.vendor, two.vendor_name, two.name) == ("acme-two", "acme", "Acme", "Two")
     assert (two.slots, two.keys, two.expansion_modules, two.confidence, two.source) == (12, 21, 3, "peer", "a peer")
     assert (two.event, two.reboot_event) == ("check-sync;reboot=false", "check-sync;reboot=true")
