@@ -53,8 +53,8 @@ class Recorder:
             self._metrics.count("visits_lost_total")
             return
         self._visits[visit.phone_id] = visit
-        if visit.revision is not None:
-            # Somebody may be watching an operation.
+        if visit.is_news:
+            # Somebody may be watching an operation, or about to type the phone's new address.
             self._news.set()
 
     def refusal(self, refusal: Refusal) -> None:
@@ -75,7 +75,7 @@ class Recorder:
     async def _flush(self) -> bool:
         """What has come so far; whether all of it was recorded."""
         # News first: it is what somebody waits for.
-        visitors = sorted(self._visits.values(), key=lambda visit: visit.revision is None)
+        visitors = sorted(self._visits.values(), key=lambda visit: not visit.is_news)
         self._visits = {}
         refusals, self._refusals = self._refusals, {}
         try:

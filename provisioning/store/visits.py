@@ -32,6 +32,11 @@ class Visit(NamedTuple):
     first_shown: bytes | None = None
     "The secret's hash, when the phone showed it for the first time."
 
+    @property
+    def is_news(self) -> bool:
+        """More than that the phone was seen again."""
+        return self.revision is not None or self.moved_from is not None or self.first_shown is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -79,7 +84,7 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
     connection.execute(
         _SEEN, [{"phone": v.phone_id, "at": v.at, "ip": v.public_ip, "agent": v.user_agent} for v in visits]
     )
-    news = [v for v in visits if v.revision is not None or v.moved_from is not None or v.first_shown is not None]
+    news = [v for v in visits if v.is_news]
     if not news:
         return
     # A phone may have been removed since it was answered.

@@ -30,3 +30,14 @@ async def test_a_line_is_attached_fetched_and_detached(server: Server, api: Api)
     assert b"pw-j2" not in third.body
     assert b"account.2.enable = 0" in third.body
     await api.operation(detached.body["id"], "done")
+
+
+async def test_a_phone_that_has_just_booted_can_be_attached_to_at_once(server: Server, api: Api) -> None:
+    account = await api.account("at-once")
+    for number in range(20):
+        mac = f"0015650020{number:02x}"
+        await api.line(f"o{number}", account)
+        url = (await api.phone(mac, account=account))["provisioning_url"]
+        assert (await fetch(f"{url}{mac}.cfg", server)).status == 200
+        attached = await api.post(f"/v1/lines/o{number}/attach", {"public_ip": "127.0.0.1", "mac": mac})
+        assert attached.status == 202, (number, attached)
