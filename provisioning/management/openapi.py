@@ -39,7 +39,7 @@ def _operation(route: Route) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    queries = (*route.query, "after", "limit") if route.paged else route.query
+    queries = (*route.query, "after", "limit") if route.many == "pages" else route.query
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in queries]
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
     described: dict[str, Any] = {
@@ -65,7 +65,9 @@ def _answer(route: Route) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": route.does}
     if route.gives is not None:
         schema: dict[str, Any] = {"$ref": _REF.format(name=route.gives.__name__)}
-        if route.paged or route.listed:
+        if route.many == "array":
+            schema = {"type": "array", "items": schema}
+        elif route.many:
             schema = {
                 "type": "object",
                 "required": ["items"],

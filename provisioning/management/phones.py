@@ -136,13 +136,11 @@ async def documents(request: web.Request) -> web.Response:
     stored = await _find(request)
     model = context(request).vendors.catalogue.model(stored.phone.model)
     return answer(
-        {
-            "items": [
-                bodies.Document(name, name, document.content_type, document.stage)
-                for document in model.documents.values()
-                for name in [document.name_for(stored.phone.mac)]
-            ]
-        }
+        [
+            bodies.Document(name, name, document.content_type, document.stage)
+            for document in model.documents.values()
+            for name in [document.name_for(stored.phone.mac)]
+        ]
     )
 
 

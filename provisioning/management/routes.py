@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -20,21 +20,19 @@ class Route:
     takes: type[Any] | None = None
     gives: type[Any] | None = None
     status: int = 200
-    listed: bool = False
-    "Gives {items, next}."
-    paged: bool = False
-    "Listed, a page at a time."
+    many: Literal["", "array", "list", "pages"] = ""
+    "How several are given: plainly, as {items, next}, or so a page at a time."
     query: tuple[str, ...] = ()
     token: bool = True
 
 
 ROUTES = (
-    Route("GET", "/v1/accounts", accounts.list_accounts, "Accounts", gives=bodies.Account, paged=True),
+    Route("GET", "/v1/accounts", accounts.list_accounts, "Accounts", gives=bodies.Account, many="pages"),
     Route("POST", "/v1/accounts", accounts.create, "Make an account", bodies.NewAccount, bodies.Account, 201),
     Route("GET", "/v1/accounts/{account}", accounts.read, "One account", gives=bodies.Account),
     Route("PATCH", "/v1/accounts/{account}", accounts.change, "Rename it", bodies.AccountChange, bodies.Account),
     Route("DELETE", "/v1/accounts/{account}", accounts.remove, "Remove it, once it owns nothing", status=204),
-    Route("GET", "/v1/lines", lines.list_lines, "Lines", gives=bodies.Line, paged=True, query=("account",)),
+    Route("GET", "/v1/lines", lines.list_lines, "Lines", gives=bodies.Line, many="pages", query=("account",)),
     Route("POST", "/v1/lines", lines.create, "Make a line", bodies.NewLine, bodies.Line, 201),
     Route("GET", "/v1/lines/{line}", lines.read, "One line, with its phone and slot", gives=bodies.Line),
     Route("PATCH", "/v1/lines/{line}", lines.change, "Change it; its phone is told", bodies.LineChange, bodies.Line),
@@ -45,11 +43,11 @@ ROUTES = (
         lines.attachable_phones,
         "Every phone of the account: whether the line can be attached to it, and if not, why",
         gives=bodies.AttachablePhone,
-        listed=True,
+        many="list",
     ),
     Route("POST", "/v1/lines/{line}/attach", lines.attach, "Put it into a slot", bodies.Attach, bodies.Operation, 202),
     Route("POST", "/v1/lines/{line}/detach", lines.detach, "Take it out", bodies.Detach, bodies.Operation, 202),
-    Route("GET", "/v1/phones", phones.list_phones, "Phones", gives=bodies.Phone, paged=True, query=("account",)),
+    Route("GET", "/v1/phones", phones.list_phones, "Phones", gives=bodies.Phone, many="pages", query=("account",)),
     Route("POST", "/v1/phones", phones.create, "Make a phone", bodies.NewPhone, bodies.Phone, 201),
     Route("GET", "/v1/phones/{mac}", phones.read, "One phone", gives=bodies.Phone),
     Route("PATCH", "/v1/phones/{mac}", phones.change, "Change it", bodies.PhoneChange, bodies.Phone),
@@ -74,11 +72,11 @@ ROUTES = (
         202,
     ),
     Route(
-        "GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, listed=True
+        "GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, many="array"
     ),
     Route("GET", "/v1/phones/{mac}/documents/{name}", phones.document, "One document, its secrets masked"),
-    Route("GET", "/v1/phones/{mac}/events", phones.events, "Its story", gives=bodies.Event, paged=True),
-    Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, listed=True),
+    Route("GET", "/v1/phones/{mac}/events", phones.events, "Its story", gives=bodies.Event, many="pages"),
+    Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, many="list"),
     Route("GET", "/v1/models/{model}", phones.read_model, "One model", gives=bodies.Model),
     Route(
         "GET",
@@ -86,7 +84,7 @@ ROUTES = (
         operations.list_operations,
         "Operations, the newest first",
         gives=bodies.Operation,
-        paged=True,
+        many="pages",
         query=("phone", "line", "state"),
     ),
     Route("GET", "/v1/operations/{id}", operations.read, "One operation", gives=bodies.Operation),

@@ -127,7 +127,7 @@ async def test_documents_are_listed_and_shown_masked(
     await api.account(account)
     line = await api.line(f"{account}-l", account, password="S3cret-of-a-line")
     made = await api.phone(mac, model, account, main_line=line["line"])
-    listed = (await api.get(f"/v1/phones/{mac}/documents")).body["items"]
+    listed = (await api.get(f"/v1/phones/{mac}/documents")).body
     assert {document["name"]: document["stage"] for document in listed} == names
     secret = next(part for part in made["provisioning_url"].split("/") if len(part) == 32)
     for document in listed:
