@@ -30,8 +30,6 @@ from provisioning.phones.documents import Documents
 from provisioning.phones.firmware import Firmware
 from provisioning.phones.listener import BACKLOG, PhonesListener
 from provisioning.phones.recorder import Recorder
-from provisioning.rendering.compose import Site
-from provisioning.rendering.values import FirmwareValues
 from provisioning.resync.locator import KamailioLocator, RegistrationWatch
 from provisioning.resync.passwords import PasswordHook
 from provisioning.resync.worker import ResyncWorker
@@ -111,17 +109,6 @@ def load_vendors(config: Config) -> Vendors:
         if most.get(model, 0) > slots:
             raise Fault(f"the model {model} has {slots} slots, but lines are attached up to slot {most[model]}")
     return known
-
-
-def site(config: Config, known: Vendors, listening: Listening) -> Site:
-    url = config.phones.url.rstrip("/")
-    if not url:
-        scheme, endpoint = (
-            ("https", listening.phones_https) if listening.phones_https else ("http", listening.phones_http)
-        )
-        url = f"{scheme}://{Endpoint(installation.phones_host(config), endpoint.port if endpoint else 0)}"
-    images = {image.model: FirmwareValues(image.version, f"{url}/firmware/{image.file}") for image in known.images}
-    return Site(url, config.phones.ntp_server, config.phones.poll_minutes, images)
 
 
 def sip_client(config: Config, *, probe: bool = False) -> SipClient | None:
@@ -317,7 +304,7 @@ class _Running:
         except Fault as fault:
             log.error("nothing was reloaded: %s", fault)  # noqa: TRY400  its text is made for the log
             return
-        its = site(self.config, known, self.listening)
+        its = installation.site(self.config, known, self.listening.phones_https, self.listening.phones_http)
         self.documents.reload(known, its, Firmware(self.config.paths.firmware, known.images))
         self.management.vendors, self.management.site = known, its
         log.info("reloaded: %d models", len(known.catalogue.models))
@@ -339,7 +326,7 @@ async def _start(
     stack.callback(reader.close)
     access_log = AccessLog(config.log.access)
     stack.callback(access_log.close)
-    its = site(config, known, listening)
+    its = installation.site(config, known, listening.phones_https, listening.phones_http)
 
     recorder = Recorder(database, metrics)
     recorder.start()

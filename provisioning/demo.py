@@ -2,12 +2,12 @@
 
 import json
 import secrets
-import time
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL
 
+from provisioning import installation
 from provisioning.app import Listening
 from provisioning.config import Config
 from provisioning.domain import phone as rules
@@ -39,7 +39,7 @@ LINES = (
 )
 
 
-def load(config: Config, known: Vendors, site: Site, listening: Listening) -> str:
+def load(config: Config, known: Vendors, listening: Listening) -> str:
     """Makes the account where it is missing; what to print next."""
     sheets_file = config.demo_file
     engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
@@ -48,7 +48,9 @@ def load(config: Config, known: Vendors, site: Site, listening: Listening) -> st
             connection.exec_driver_sql("PRAGMA foreign_keys=ON")
             connection.exec_driver_sql("PRAGMA busy_timeout=5000")
             if accounts.find(connection, ACCOUNT) is None:
-                sheets = _make(connection, _terms(config, known), site, config)
+                terms = changes.terms_now(config, known.catalogue, KeyRing(config.key_file))
+                site = installation.site(config, known, listening.phones_https, listening.phones_http)
+                sheets = _make(connection, terms, site, config)
                 connection.commit()
                 write_private(sheets_file, json.dumps(sheets, indent=2) + "\n")
             elif not sheets_file.exists():
@@ -58,19 +60,6 @@ def load(config: Config, known: Vendors, site: Site, listening: Listening) -> st
             return _try_next(connection, config, listening, sheets_file)
     finally:
         engine.dispose()
-
-
-def _terms(config: Config, known: Vendors) -> Terms:
-    return Terms(
-        catalogue=known.catalogue,
-        keys=KeyRing(config.key_file),
-        now=time.time(),
-        only=None,
-        deadline=config.resync.deadline,
-        door=config.phones.door,
-        can_tell=bool(config.resync.proxy),
-        new_passwords=bool(config.registrar.password_hook),
-    )
 
 
 def _make(connection: Connection, terms: Terms, site: Site, config: Config) -> list[dict[str, object]]:

@@ -9,10 +9,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
 from provisioning import tls
-from provisioning.config import Config
+from provisioning.config import Config, Endpoint
 from provisioning.domain.errors import Fault
+from provisioning.rendering.compose import Site
+from provisioning.rendering.values import FirmwareValues
 from provisioning.store import database, tokens
 from provisioning.store.secrets import new_key_file, write_private
+from provisioning.vendors import Vendors
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound to
 
@@ -94,3 +97,14 @@ def phones_host(config: Config) -> str:
     if endpoint is None or listens_everywhere(config):
         return "127.0.0.1"
     return endpoint.host
+
+
+def site(config: Config, known: Vendors, https: Endpoint | None, http: Endpoint | None) -> Site:
+    """`https` and `http`: the phones' listeners, with the ports that are really theirs."""
+    url = config.phones.url.rstrip("/")
+    if not url:
+        endpoint = https or http or Endpoint("", 0)
+        scheme = "http" if https is None else "https"
+        url = f"{scheme}://{Endpoint(phones_host(config), endpoint.port)}"
+    images = {image.model: FirmwareValues(image.version, f"{url}/firmware/{image.file}") for image in known.images}
+    return Site(url, config.phones.ntp_server, config.phones.poll_minutes, images)

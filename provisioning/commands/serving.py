@@ -57,7 +57,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         if fresh:
             print(f"\nThe first admin token, also in {settings.token_file}; keep it:\n  {_token(settings)}")
         if arguments.demo:
-            print(demo.load(settings, known, app.site(settings, known, listening), listening))
+            print(demo.load(settings, known, listening))
         sys.stdout.flush()
 
     return app.serve(settings, announce)

@@ -15,7 +15,7 @@ from provisioning.domain import mac as macs
 from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
-from provisioning.management.changes import Terms
+from provisioning.management.changes import Terms, terms_now
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
 from provisioning.store.database import Database, check_schema
@@ -36,16 +36,7 @@ class Work:
 
     @property
     def terms(self) -> Terms:
-        return Terms(
-            catalogue=self.vendors.catalogue,
-            keys=self.keys,
-            now=time.time(),
-            only=None,
-            deadline=self.config.resync.deadline,
-            door=self.config.phones.door,
-            can_tell=bool(self.config.resync.proxy),
-            new_passwords=bool(self.config.registrar.password_hook),
-        )
+        return terms_now(self.config, self.vendors.catalogue, self.keys)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         database = Database(self.config.database_path)
@@ -75,15 +66,11 @@ class Work:
 
     def site(self) -> Site:
         """As the server has it. Where its own port is chosen at the start, only the server knows the URL."""
-        if self.config.phones.url:
-            url = self.config.phones.url.rstrip("/")
-        else:
-            endpoint = self.config.listen.phones_https or self.config.listen.phones_http
-            if endpoint is None or endpoint.port == 0:
-                raise Fault("[phones] url: is not set, and the listener's port is not fixed; set one of them")
-            scheme = "http" if self.config.listen.phones_https is None else "https"
-            url = f"{scheme}://{installation.phones_host(self.config)}:{endpoint.port}"
-        return Site(url, self.config.phones.ntp_server, self.config.phones.poll_minutes, {})
+        https, http = self.config.listen.phones_https, self.config.listen.phones_http
+        endpoint = https or http
+        if not self.config.phones.url and (endpoint is None or endpoint.port == 0):
+            raise Fault("[phones] url: is not set, and the listener's port is not fixed; set one of them")
+        return installation.site(self.config, self.vendors, https, http)
 
     def provisioning_url(self, model: str, mac: Mac, secret: str) -> str:
         return compose.provisioning_url(self.site(), self.vendors.catalogue.model(model), mac, secret)

@@ -215,3 +215,8 @@ class Problem(Struct):
 def decode(body: bytes, kind: type[Any]) -> Any:
     """msgspec.DecodeError (no JSON) or its kind ValidationError (names the field)."""
     return msgspec.json.decode(body or b"{}", type=kind)
+
+
+def given(change: Request) -> dict[str, Any]:
+    """The fields that a PATCH names; the others stay as they are."""
+    return {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}

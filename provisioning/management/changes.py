@@ -2,12 +2,14 @@
 operation and door. A Refused undoes all of it.
 """
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from provisioning.config import Config
 from provisioning.domain import line as line_rules
 from provisioning.domain import phone as rules
 from provisioning.domain.address import Address
@@ -39,6 +41,19 @@ class Terms:
     "A route to the phones is configured."
     new_passwords: bool
     "The operator's registrar takes new SIP passwords."
+
+
+def terms_now(config: Config, catalogue: Catalogue, keys: KeyRing, only: int | None = None) -> Terms:
+    return Terms(
+        catalogue=catalogue,
+        keys=keys,
+        now=time.time(),
+        only=only,
+        deadline=config.resync.deadline,
+        door=config.phones.door,
+        can_tell=bool(config.resync.proxy),
+        new_passwords=bool(config.registrar.password_hook),
+    )
 
 
 def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot: int | None) -> Operation:

@@ -17,14 +17,14 @@ from provisioning.domain.errors import Refused
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
 from provisioning.domain.sighting import Sighting
-from provisioning.management import bodies
-from provisioning.management.changes import Terms
+from provisioning.management import bodies, views
+from provisioning.management.changes import Terms, terms_now
 from provisioning.metrics import Metrics
 from provisioning.rendering.compose import Site
 from provisioning.store import tokens
 from provisioning.store.database import Database
 from provisioning.store.fetch import PhoneReader
-from provisioning.store.operations import Resync
+from provisioning.store.operations import Operation, Resync
 from provisioning.store.secrets import KeyRing
 from provisioning.store.tokens import Token
 from provisioning.vendors import Vendors
@@ -53,16 +53,7 @@ class Management:
     "Where the operator's registrar sees an address of record; None where it cannot be asked."
 
     def terms(self, token: Token) -> Terms:
-        return Terms(
-            catalogue=self.vendors.catalogue,
-            keys=self.keys,
-            now=time.time(),
-            only=token.account_id,
-            deadline=self.config.resync.deadline,
-            door=self.config.phones.door,
-            can_tell=bool(self.config.resync.proxy),
-            new_passwords=bool(self.config.registrar.password_hook),
-        )
+        return terms_now(self.config, self.vendors.catalogue, self.keys, token.account_id)
 
 
 CONTEXT = web.AppKey("management", Management)
@@ -182,3 +173,17 @@ async def once(
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
+
+
+async def started(request: web.Request, change: Callable[[Connection, Terms], Operation]) -> web.Response:
+    """202 and the operation that `change` began."""
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        operation = change(connection, terms)
+        return views.operation(operation, terms.now), operation_path(operation)
+
+    return await once(request, 202, work)
+
+
+def operation_path(operation: Operation) -> str:
+    return f"/v1/operations/{operation.id}"

@@ -2,7 +2,6 @@
 
 import secrets
 
-import msgspec
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -10,7 +9,6 @@ from provisioning.domain import line as rules
 from provisioning.domain.errors import Refused
 from provisioning.domain.line import Line
 from provisioning.management import bodies, changes, sightings, views
-from provisioning.management.changes import Terms
 from provisioning.management.context import (
     answer,
     asking,
@@ -20,6 +18,7 @@ from provisioning.management.context import (
     once,
     operator,
     page,
+    started,
     token,
 )
 from provisioning.store import accounts, lines, phones
@@ -69,7 +68,7 @@ async def read(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     operator(request)
     wanted = await body(request, bodies.LineChange)
-    changed = {key: value for key, value in msgspec.structs.asdict(wanted).items() if value is not msgspec.UNSET}
+    changed = bodies.given(wanted)
     line = request.match_info["line"]
     return await once(
         request,
@@ -97,12 +96,7 @@ async def attach(request: web.Request) -> web.Response:
     wanted = await body(request, bodies.Attach)
     who, line = asking(request, wanted.public_ip, wanted.mac), request.match_info["line"]
     await sightings.refresh(request, line, who.mac)
-
-    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
-        operation = changes.attach(connection, terms, line, who, wanted.slot)
-        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
-
-    return await once(request, 202, work)
+    return await started(request, lambda connection, terms: changes.attach(connection, terms, line, who, wanted.slot))
 
 
 async def detach(request: web.Request) -> web.Response:
@@ -112,12 +106,9 @@ async def detach(request: web.Request) -> web.Response:
     who = asking(request, wanted.public_ip, wanted.mac)
     line = request.match_info["line"]
     await sightings.refresh(request, line)
-
-    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
-        operation = changes.detach(connection, terms, line, who, force=wanted.force)
-        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
-
-    return await once(request, 202, work)
+    return await started(
+        request, lambda connection, terms: changes.detach(connection, terms, line, who, force=wanted.force)
+    )
 
 
 async def _find(request: web.Request) -> lines.StoredLine:

@@ -1,6 +1,5 @@
 """/v1/phones and /v1/models"""
 
-import msgspec
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -20,8 +19,10 @@ from provisioning.management.context import (
     mac_given,
     mac_in_path,
     once,
+    operation_path,
     operator,
     page,
+    started,
     token,
 )
 from provisioning.rendering import compose
@@ -80,7 +81,7 @@ async def read(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     operator(request)
     wanted = await body(request, bodies.PhoneChange)
-    changed = {key: value for key, value in msgspec.structs.asdict(wanted).items() if value is not msgspec.UNSET}
+    changed = bodies.given(wanted)
     if changed.get("serial") is not None:
         check_text("serial", changed["serial"], 64)
     mac = mac_in_path(request)
@@ -99,22 +100,14 @@ async def remove(request: web.Request) -> web.Response:
 
 async def promote(request: web.Request) -> web.Response:
     wanted, mac = await body(request, bodies.Promote), mac_in_path(request)
-
-    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
-        operation = changes.promote(connection, terms, mac, wanted.line)
-        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
-
-    return await once(request, 202, work)
+    return await started(request, lambda connection, terms: changes.promote(connection, terms, mac, wanted.line))
 
 
 async def resync(request: web.Request) -> web.Response:
     wanted, mac = await body(request, bodies.Resync), mac_in_path(request)
-
-    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
-        operation = changes.resync(connection, terms, mac, reboot=wanted.reboot)
-        return views.operation(operation, terms.now), f"/v1/operations/{operation.id}"
-
-    return await once(request, 202, work)
+    return await started(
+        request, lambda connection, terms: changes.resync(connection, terms, mac, reboot=wanted.reboot)
+    )
 
 
 async def reset(request: web.Request) -> web.Response:
@@ -127,7 +120,7 @@ async def reset(request: web.Request) -> web.Response:
         stored = phones.find(connection, mac)
         if stored is not None:
             shown.provisioning_url = _url(management, terms, stored, secret)
-        return shown, f"/v1/operations/{operation.id}"
+        return shown, operation_path(operation)
 
     return await once(request, 202, work)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import Server
+from running import Api, Server
 from wire import TEMPLATES, Reply, bound, connect, get, managing, raw, request, running
 
 from provisioning import vendors
@@ -144,6 +144,23 @@ async def test_a_document_leads_to_the_image(server: Server, model: str, mac: st
     found = re.search(rb"https://[0-9.:]+(/firmware/[^<\s]+)", get(server, phone.path(name)).body)
     assert found
     assert get(server, found[1].decode(), tls=True).body == IMAGE
+
+
+async def test_the_command_line_shows_what_the_phone_gets_the_image_too(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    firmware = folder(tmp_path / "firmware", entry())
+    server = new_server(PATHS__FIRMWARE=str(firmware), PHONES__URL="https://phones.example.net")
+    api = Api(server)
+    try:
+        await api.account()
+        await api.phone("001565fa0001")
+        shown = await api.get("/v1/phones/001565fa0001/documents/001565fa0001.cfg")
+    finally:
+        await api.close()
+    printed = server.command("render", "001565fa0001").stdout
+    assert "static.firmware.url = https://phones.example.net/firmware/T54W-96.86.0.23.rom" in printed
+    assert printed == shown.body.decode()
 
 
 async def test_a_model_without_an_image_is_told_of_none(server: Server) -> None:
