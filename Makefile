@@ -3,6 +3,7 @@
 # make test   install what the tests need and run them
 # make check  linters and types
 # make bench  cost per request against a bare aiohttp handler of the same run
+# make proof  attacks and faults against the real server; PROOF=--full for the whole of them
 # make lock   write the lock files anew after a change of pyproject.toml
 
 PYTHON ?= python3
@@ -24,6 +25,9 @@ check: .venv/dev
 bench: .venv/dev
 	$(BIN)/python tests/bench/bench.py
 
+proof: .venv/dev
+	$(BIN)/python tests/proof/prove.py $(PROOF)
+
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements-dev.lock pyproject.toml
@@ -41,4 +45,4 @@ lock:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.PHONY: run phones test check bench lock
+.PHONY: run phones test check bench proof lock
