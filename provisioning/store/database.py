@@ -27,7 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from provisioning.domain.errors import Fault
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 "The newest migration in migrations/versions/; a test holds them together."
 BUSY_SECONDS = 5
 READERS = 2

@@ -33,6 +33,8 @@ accounts = Table(
     Column("account", String, nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("created_at", Float, nullable=False),
+    # The proofs by which its phones may have lines, separated by blanks; none: the operator's.
+    Column("proofs", String),
 )
 
 lines = Table(
@@ -73,13 +75,20 @@ phones = Table(
     Column("refused_at", Float),
     Column("refused_from", String),
     Column("created_at", Float, nullable=False),
+    # Its life, beside what phone_secrets tell (domain.life).
+    Column("shipped_at", Float),
+    Column("returned_at", Float),
+    # A bound phone asked without its secret: it was reset to what the factory made of it.
+    Column("secret_lost_at", Float),
+    # When a door last opened by itself for such a phone.
+    Column("reopened_at", Float),
     CheckConstraint("length(mac) = 12", name="mac"),
     # An id is never used twice: rendered documents are cached under it.
     sqlite_autoincrement=True,
 )
 
-# The phone's own secret: 128 random bits in its provisioning URL. A table, so that two can be
-# valid while one replaces the other.
+# Secrets of 128 random bits in a phone's URL: its own (two are valid while one replaces the other),
+# and the one-time bootstrap token that a vendor's redirect service gives it.
 phone_secrets = Table(
     "phone_secrets",
     metadata,
@@ -90,6 +99,14 @@ phone_secrets = Table(
     Column("key_id", String, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("shown_at", Float),
+    # own or bootstrap.
+    Column("kind", String, nullable=False, server_default="own"),
+    # The rest is of bootstrap tokens: until when it can be used; when, from which place and for
+    # which documents it was.
+    Column("expires_at", Float),
+    Column("used_at", Float),
+    Column("used_from", String),
+    Column("used_for", String, nullable=False, server_default=""),
     # Looked up by the hash on every fetch: one tree instead of two.
     sqlite_with_rowid=False,
 )
@@ -117,7 +134,36 @@ doors = Table(
     Column("place", String, nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("closes_at", Float, nullable=False),
+    # What opened it: reset, admin, attach, or reopen (by itself).
+    Column("opened_by", String, nullable=False, server_default="attach"),
+    # The first fetch through it, which starts the one set that it is for.
+    Column("passed_at", Float),
     Index("ix_doors_mac_place", "mac", "place"),
+)
+
+# Six digits that somebody types on the phone. Sealed, for Digest needs them; one a phone.
+activation_codes = Table(
+    "activation_codes",
+    metadata,
+    Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), primary_key=True),
+    Column("mac", String, nullable=False, unique=True),
+    Column("code", LargeBinary, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("locked_until", Float),
+)
+
+# Which accounts' phones are seen at a place: where it is more than one, an address confirms nothing.
+places = Table(
+    "places",
+    metadata,
+    Column("place", String, nullable=False),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("seen_at", Float, nullable=False),
+    PrimaryKeyConstraint("place", "account_id"),
+    sqlite_with_rowid=False,
 )
 
 # Also the outbox of resyncs: written with the change, claimed by the worker of any process.
@@ -197,6 +243,50 @@ tokens = Table(
     # Restricts the token to one account's lines and phones; none: an operator's token.
     Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE")),
     Column("created_at", Float, nullable=False),
+    # read, operate or admin.
+    Column("scope", String, nullable=False, server_default="admin"),
+    Column("expires_at", Float),
+    Column("used_at", Float),
+    Column("used_from", String),
+)
+
+# The console's: a cookie instead of a token that a browser would have to keep. Looked up by its hash.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("token_id", ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Every change: who, what, from where, before and after with secrets masked. Triggers of the
+# migration refuse to alter it; each row's hash covers the row before (store.audit).
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("who", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False, index=True),
+    Column("before", String, nullable=False),
+    Column("after", String, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# What an operator should look at: a burnt token shown again, a sweep over a vendor's addresses.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("mac", String),
+    Column("detail", String, nullable=False),
 )
 
 # The answer that was given under an Idempotency-Key, sealed: it may show a provisioning URL.

@@ -78,7 +78,7 @@ def test_an_upgrade_of_the_newest_changes_nothing(tmp_path: Path):
     path = tmp_path / "a.db"
     database.create_or_upgrade(path)
     connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO accounts VALUES (1, 'acme', '', 0)")
+    connection.execute("INSERT INTO accounts (id, account, name, created_at) VALUES (1, 'acme', '', 0)")
     connection.commit()
     database.create_or_upgrade(path)
     assert connection.execute("SELECT account FROM accounts").fetchall() == [("acme",)]
@@ -127,7 +127,7 @@ async def test_a_write_that_fails_leaves_nothing(tmp_path: Path):
     its = database.Database(tmp_path / "a.db")
 
     def half(connection):
-        connection.exec_driver_sql("INSERT INTO accounts VALUES (1, 'acme', '', 0)")
+        connection.exec_driver_sql("INSERT INTO accounts (id, account, name, created_at) VALUES (1, 'acme', '', 0)")
         raise KeyError
 
     try:
