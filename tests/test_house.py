@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "provisioning"
 PURE = ("domain", "rendering")
 # Standard modules that compute; everything else of the standard library may do I/O.
 COMPUTING = {
-    "ast", "base64", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac", "ipaddress",
+    "array", "ast", "base64", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "hmac", "ipaddress",
     "itertools", "json", "math", "re", "string", "tomllib", "types", "typing", "unicodedata",
 }  # fmt: skip
 MAY_IMPORT = {
@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "rendering": {"rendering", "domain"},
     "sip": {"sip"},
     "store": {"store", "domain"},
-    "phones": {"phones", "store", "rendering", "domain", "metrics", "vendors"},
+    "phones": {"phones", "sip", "store", "rendering", "domain", "metrics", "vendors", "config"},
     "management": {"management", "store", "rendering", "domain", "metrics", "vendors", "config"},
     "resync": {"resync", "sip", "store", "domain", "metrics"},
     "simulator": {"simulator", "sip", "domain"},

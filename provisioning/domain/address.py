@@ -1,5 +1,6 @@
 """Public IP addresses: what a person types, what a proxy passes on, and when two are the same place."""
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -56,6 +57,21 @@ def place(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+@functools.lru_cache(maxsize=65_536)
+def place_of(text: str) -> str:
+    """The place of an address that was stored as text."""
+    return place(parse(text))
+
+
+def far_apart(one: str, other: str) -> bool:
+    """In different networks of one family: an IPv4 /24 or IPv6 /48. A dual-stack phone uses both families."""
+    first, second = parse(one), parse(other)
+    if first.version != second.version:
+        return False
+    host_bits = 8 if first.version == 4 else 80
+    return int(first) >> host_bits != int(second) >> host_bits
 
 
 def within(address: Address, networks: Sequence[Network]) -> bool:

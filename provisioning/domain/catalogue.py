@@ -15,6 +15,7 @@ from provisioning.domain.mac import Mac, prefix
 
 SYNTAXES = ("key-value", "xml")
 CONFIDENCES = ("guide", "peer")
+CERTIFICATE_FIELDS = ("CN", "S")
 # A DECT multicell system is the largest thing a slot count was ever stated for.
 MOST_SLOTS = 1000
 
@@ -78,11 +79,23 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """How this vendor's factory certificates say which phone they are of (domain/certificate.py)."""
+
+    mac: str
+    "The attribute of the subject that holds the MAC."
+    generic: tuple[str, ...]
+    "Its values in certificates that many phones share, in any case: they are nobody's."
+
+
+@dataclass(frozen=True, slots=True)
 class Vendor:
     folder: str
     name: str
     prefixes: tuple[str, ...]
     models: tuple[Model, ...]
+    certificate: CertificateRule | None = None
+    "None: its phones have none that says which phone it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +191,17 @@ class _Reader:
         self.known(
             data,
             "",
-            ("name", "syntax", "provisioning_path", "prefixes", "traits", "resync", "documents", "models"),
+            (
+                "name",
+                "syntax",
+                "provisioning_path",
+                "prefixes",
+                "traits",
+                "resync",
+                "certificate",
+                "documents",
+                "models",
+            ),
         )
         name = self.take(data, "", "name", str)
         syntax = self.take(data, "", "syntax", str)
@@ -205,7 +228,21 @@ class _Reader:
             self.model(key, table, name, syntax, provisioning_path, event, reboot_event, traits)
             for key, table in models.items()
         )
-        return Vendor(self.folder, name, tuple(prefixes), built)
+        return Vendor(self.folder, name, tuple(prefixes), built, self.certificate())
+
+    def certificate(self) -> CertificateRule | None:
+        if "certificate" not in self.data:
+            return None
+        table = self.take(self.data, "", "certificate", dict)
+        self.known(table, "certificate", ("mac", "generic"))
+        attribute = self.take(table, "certificate", "mac", str)
+        if attribute not in CERTIFICATE_FIELDS:
+            raise self.fault("certificate", "mac", f"is {attribute!r}; known are {', '.join(CERTIFICATE_FIELDS)}")
+        generic = self.take(table, "certificate", "generic", list, [])
+        for value in generic:
+            if not isinstance(value, str) or not value:
+                raise self.fault("certificate", "generic", f"{value!r} is no text")
+        return CertificateRule(attribute, tuple(generic))
 
     def model(
         self,
