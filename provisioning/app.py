@@ -22,14 +22,21 @@ from sqlalchemy.engine import URL
 from provisioning import installation, tls, vendors
 from provisioning.config import Config, Endpoint
 from provisioning.domain.errors import Fault
+from provisioning.domain.guard import FailureLimits, Guard
 from provisioning.management.app import application
 from provisioning.management.context import Management
 from provisioning.metrics import Metrics
+from provisioning.phones import certificates
 from provisioning.phones.access_log import AccessLog
+from provisioning.phones.certificates import Certificates
+from provisioning.phones.connection import Kind
 from provisioning.phones.documents import Documents
 from provisioning.phones.firmware import Firmware
 from provisioning.phones.listener import BACKLOG, PhonesListener
+from provisioning.phones.login import Login, NonceUses
+from provisioning.phones.proving import Proving
 from provisioning.phones.recorder import Recorder
+from provisioning.phones.reopening import Reopening
 from provisioning.resync.locator import KamailioLocator, RegistrationWatch
 from provisioning.resync.passwords import PasswordHook
 from provisioning.resync.worker import ResyncWorker
@@ -43,6 +50,13 @@ from provisioning.vendors import Vendors
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 15.0
+LISTENERS: dict[str, Kind] = {
+    "phones_https": "https",
+    "phones_mtls": "mtls",
+    "phones_legacy": "legacy",
+    "phones_http": "http",
+}
+"The phones' own, by their names in [listen]."
 _OTHER_FILES = 200
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -53,6 +67,8 @@ class Listening:
 
     phones_http: Endpoint | None
     phones_https: Endpoint | None
+    phones_mtls: Endpoint | None
+    phones_legacy: Endpoint | None
     management: Endpoint | None
     held: tuple[socket.socket, ...]
 
@@ -67,23 +83,23 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
     sip_client(config, probe=True)
     # Each worker opens them for itself; here a fault still refuses the start.
     KeyRing(config.key_file)
-    if config.listen.phones_https is not None:
-        tls.context(*installation.certificate(config))
+    contexts(config, load_certificates(config, known))
     listening = _hold(config)
     # Of a server that was killed; of one that runs it cannot be, for its addresses are ours.
     config.ready_file.unlink(missing_ok=True)
     if not config.phones.url and installation.listens_everywhere(config):
         log.warning("[phones] url is not set: phones elsewhere are sent to this machine's own loopback address")
     metrics = Metrics(config.server.workers)
+    nonces = NonceUses()
 
     def ready() -> None:
         _ready(config, known, listening, announce)
 
     try:
         if config.server.workers == 1:
-            uvloop.run(_work(config, known, listening, metrics, 0, ready))
+            uvloop.run(_work(config, known, listening, metrics, nonces, 0, ready))
         else:
-            _supervise(config, known, listening, metrics, ready)
+            _supervise(config, known, listening, metrics, nonces, ready)
     finally:
         for held in listening.held:
             held.close()
@@ -111,6 +127,36 @@ def load_vendors(config: Config) -> Vendors:
     return known
 
 
+def load_certificates(config: Config, known: Vendors) -> Certificates:
+    devices = config.devices
+    for model in config.legacy.models:
+        if model not in known.catalogue.models:
+            raise Fault(f"[legacy] models: {model!r} is in no vendor's folder; it looks like yealink-t46g")
+    return certificates.load(
+        devices.ca_dir,
+        known.catalogue,
+        accept_expired=devices.expired == "accept",
+        proxy_header=devices.proxy_header,
+        trusted=config.network.trusted_proxies,
+    )
+
+
+def contexts(config: Config, shown: Certificates) -> dict[Kind, ssl.SSLContext]:
+    """Of each TLS listener of the phones. The plain one never asks for a certificate: a phone with one of an
+    unknown CA could not connect, and it may well have another proof."""
+    made: dict[Kind, ssl.SSLContext] = {}
+    if config.listen.phones_https is not None:
+        made["https"] = tls.context(*installation.certificate(config))
+    if config.listen.phones_mtls is not None:
+        made["mtls"] = tls.context(*installation.certificate(config))
+    if config.listen.phones_legacy is not None:
+        made["legacy"] = tls.legacy_context(*installation.certificate(config, legacy=True))
+    for kind in ("mtls", "legacy"):
+        if kind in made and shown.authorities:
+            tls.request_certificates(made[kind], shown.authorities)
+    return made
+
+
 def sip_client(config: Config, *, probe: bool = False) -> SipClient | None:
     """None: no route to the phones is configured. `probe` only checks the settings."""
     resync = config.resync
@@ -136,7 +182,7 @@ def _hold(config: Config) -> Listening:
     """Binds every address without listening, so that its port is known and nobody else's."""
     held: list[socket.socket] = []
     real: dict[str, Endpoint | None] = {}
-    for name in ("phones_http", "phones_https", "management"):
+    for name in (*LISTENERS, "management"):
         endpoint: Endpoint | None = getattr(config.listen, name)
         real[name] = None
         if endpoint is not None:
@@ -150,7 +196,7 @@ def _hold(config: Config) -> Listening:
                 raise
             held.append(bound)
             real[name] = Endpoint(endpoint.host, bound.getsockname()[1])
-    return Listening(real["phones_http"], real["phones_https"], real["management"], tuple(held))
+    return Listening(**real, held=tuple(held))
 
 
 def _bind(endpoint: Endpoint, key: str, *, share: bool = True) -> socket.socket:
@@ -187,11 +233,13 @@ def _ready(
     def shown(endpoint: Endpoint | None) -> str | None:
         return None if endpoint is None else str(endpoint)
 
-    own = config.listen.phones_https is not None and config.tls.certificate is None
+    own = (config.listen.phones_https or config.listen.phones_mtls) is not None and config.tls.certificate is None
     ready = {
         "pid": os.getpid(),
         "phones_http": shown(listening.phones_http),
         "phones_https": shown(listening.phones_https),
+        "phones_mtls": shown(listening.phones_mtls),
+        "phones_legacy": shown(listening.phones_legacy),
         "management": shown(listening.management),
         "ca_file": str(config.ca_file.resolve()) if own else None,
     }
@@ -203,7 +251,12 @@ def _ready(
 
 
 def _supervise(
-    config: Config, known: Vendors, listening: Listening, metrics: Metrics, ready: Callable[[], None]
+    config: Config,
+    known: Vendors,
+    listening: Listening,
+    metrics: Metrics,
+    nonces: NonceUses,
+    ready: Callable[[], None],
 ) -> None:
     """Forks the workers, replaces one that dies, passes signals on."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -222,7 +275,10 @@ def _supervise(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         code = 1
         try:
-            uvloop.run(_work(config, known, listening, metrics, worker, lambda: os.write(told_write, b"."), alive_read))
+            work = _work(
+                config, known, listening, metrics, nonces, worker, lambda: os.write(told_write, b"."), alive_read
+            )
+            uvloop.run(work)
             code = 0
         except Exception:
             log.exception("worker %d broke", worker)
@@ -264,6 +320,7 @@ async def _work(
     known: Vendors,
     listening: Listening,
     metrics: Metrics,
+    nonces: NonceUses,
     worker: int,
     ready: Callable[[], object],
     alive: int | None = None,
@@ -277,7 +334,7 @@ async def _work(
     if alive is not None:
         loop.add_reader(alive, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        running = await _start(stack, config, known, listening, metrics, worker)
+        running = await _start(stack, config, known, listening, metrics, nonces, worker)
         reloads: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(running.reload())))
         ready()
@@ -293,20 +350,26 @@ class _Running:
     listening: Listening
     management: Management
     documents: Documents
-    context: ssl.SSLContext | None
+    proving: Proving
+    phones: PhonesListener
+    sockets: dict[Kind, socket.socket]
 
     async def reload(self) -> None:
         """SIGHUP: certificates, catalogue and templates. A fault leaves everything as it was."""
         try:
             known = await asyncio.to_thread(load_vendors, self.config)
-            if self.context is not None:
-                tls.load(self.context, *installation.certificate(self.config))
+            shown = load_certificates(self.config, known)
+            anew = contexts(self.config, shown)
         except Fault as fault:
             log.error("nothing was reloaded: %s", fault)  # noqa: TRY400  its text is made for the log
             return
         its = installation.site(self.config, known, self.listening.phones_https, self.listening.phones_http)
         self.documents.reload(known, its, Firmware(self.config.paths.firmware, known.images))
+        self.proving.certificates = shown
         self.management.vendors, self.management.site = known, its
+        # New ones, for a context that has a CA keeps it; handshakes under way end with the old.
+        for kind, context in anew.items():
+            self.phones.use(self.sockets[kind], context)
         log.info("reloaded: %d models", len(known.catalogue.models))
 
 
@@ -316,6 +379,7 @@ async def _start(
     known: Vendors,
     listening: Listening,
     metrics: Metrics,
+    nonces: NonceUses,
     worker: int,
 ) -> _Running:
     """Opens things in the order in which they need each other; the stack closes them in reverse."""
@@ -328,7 +392,7 @@ async def _start(
     stack.callback(access_log.close)
     its = installation.site(config, known, listening.phones_https, listening.phones_http)
 
-    recorder = Recorder(database, metrics)
+    recorder = Recorder(database, metrics, Reopening(config, keys, metrics))
     recorder.start()
     stack.push_async_callback(recorder.close)
 
@@ -365,20 +429,33 @@ async def _start(
         hook.start()
         stack.push_async_callback(hook.close)
 
+    shown = load_certificates(config, known)
+    limits = config.limits
+    guard = Guard(
+        FailureLimits(
+            limits.failures_per_address,
+            limits.failures_per_network,
+            limits.failures_per_mac,
+            limits.failures_per_prefix,
+            limits.failure_minutes * 60,
+        )
+    )
+    login = Login(reader, keys, nonces)
+    proving = Proving(config, database, reader, keys, login, shown, guard)
     documents = Documents(
+        config=config,
         vendors=known,
         site=its,
         firmware=Firmware(config.paths.firmware, known.images),
         reader=reader,
+        proving=proving,
+        login=login,
+        guard=guard,
         recorder=recorder,
         etag_key=keys.etag_key,
-        cache_bytes=config.limits.cache_bytes,
-        trusted=config.network.trusted_proxies,
         access_log=access_log,
         metrics=metrics,
     )
-    running = _Running(config, listening, management, documents, None)
-
     if listening.management is not None:
         runner = web.AppRunner(application(management), access_log=None, handle_signals=False)
         await runner.setup()
@@ -388,18 +465,22 @@ async def _start(
     phones = PhonesListener(
         documents.answer,
         connections=config.limits.connections,
+        connections_per_address=config.limits.connections_per_address,
+        answers=config.limits.answers,
         handshake=config.limits.handshake,
         request=config.limits.request,
         trusted=config.network.trusted_proxies,
         metrics=metrics,
     )
     stack.push_async_callback(phones.close)
-    if listening.phones_https is not None:
-        running.context = tls.context(*installation.certificate(config))
-        phones.add(_listen(listening.phones_https, "[listen] phones_https"), running.context)
-    if listening.phones_http is not None:
-        phones.add(_listen(listening.phones_http, "[listen] phones_http"), None)
-    return running
+    its_contexts = contexts(config, shown)
+    sockets: dict[Kind, socket.socket] = {}
+    for name, kind in LISTENERS.items():
+        endpoint: Endpoint | None = getattr(listening, name)
+        if endpoint is not None:
+            sockets[kind] = _listen(endpoint, f"[listen] {name}")
+            phones.add(sockets[kind], its_contexts.get(kind), kind)
+    return _Running(config, listening, management, documents, proving, phones, sockets)
 
 
 def _allow_connections(config: Config) -> None:

@@ -1,6 +1,8 @@
 """config.toml and PROVISIONING__<SECTION>__<KEY> → frozen values, checked before anything listens."""
 
+import functools
 import ipaddress
+import json
 import math
 import os
 import re
@@ -10,11 +12,13 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from provisioning.domain.address import Network
 from provisioning.domain.errors import Fault
+from provisioning.domain.guard import LARGEST_LIMIT
+from provisioning.domain.proof import PROOFS, Proof, narrowed
 
 ENVIRONMENT = "PROVISIONING__"
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +38,8 @@ class Endpoint:
 class Listen:
     phones_http: Endpoint | None = Endpoint("0.0.0.0", 8080)  # noqa: S104  phones are anywhere
     phones_https: Endpoint | None = Endpoint("0.0.0.0", 8443)  # noqa: S104
+    phones_mtls: Endpoint | None = None
+    phones_legacy: Endpoint | None = None
     management: Endpoint | None = Endpoint("127.0.0.1", 8081)
 
 
@@ -65,6 +71,18 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Devices:
+    ca_dir: Path | None = None
+    expired: str = "refuse"
+    proxy_header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSection:
     private_addresses: bool = False
     trusted_proxies: tuple[Network, ...] = ()
@@ -76,15 +94,47 @@ class Phones:
     url: str = ""
     ntp_server: str = "pool.ntp.org"
     poll_minutes: int = 1440
+    lines_over_http: str = "private"
     door: float = 1800.0
+
+
+class ModelProofs(NamedTuple):
+    model: str
+    accept: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    accept: tuple[Proof, ...] = PROOFS
+    models: tuple[ModelProofs, ...] = ()
+    reopen: bool = True
+    bootstrap_days: float = 30.0
+    code: float = 1800.0
+
+    def accepted(self, model: str, account: str | None) -> frozenset[Proof]:
+        """`account`: its own choice, separated by blanks."""
+        return _accepted(self, model, account)
+
+
+@functools.lru_cache(maxsize=4096)
+def _accepted(its: Proofs, model: str, account: str | None) -> frozenset[Proof]:
+    chosen = next((its.accept for its in its.models if its.model == model), None)
+    return narrowed(its.accept, chosen, None if account is None else account.split())
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     connections: int = 10_000
+    connections_per_address: int = 1_000
+    answers: int = 2_000
     handshake: float = 10.0
     request: float = 10.0
     cache_bytes: int = 256_000_000
+    failures_per_address: int = 20
+    failures_per_network: int = 300
+    failures_per_mac: int = 10
+    failures_per_prefix: int = 600
+    failure_minutes: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +157,12 @@ class RegistrarSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ManagementSection:
+    failures: int = 30
+    session_hours: float = 12.0
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = "info"
     access: str = "-"
@@ -120,11 +176,15 @@ class Config:
     database: DatabaseSection = DatabaseSection()
     paths: Paths = Paths()
     tls: Tls = Tls()
+    devices: Devices = Devices()
+    legacy: Legacy = Legacy()
     network: NetworkSection = NetworkSection()
     phones: Phones = Phones()
+    proofs: Proofs = Proofs()
     limits: Limits = Limits()
     resync: ResyncSection = ResyncSection()
     registrar: RegistrarSection = RegistrarSection()
+    management: ManagementSection = ManagementSection()
     log: Log = Log()
 
     @property
@@ -154,6 +214,11 @@ class Config:
     def ca_file(self) -> Path:
         """What a client trusts to reach the HTTPS listener, where the certificate is our own."""
         return self.data.dir / "ca.pem"
+
+    @property
+    def legacy_ca_file(self) -> Path:
+        """The same for the legacy listener: an RSA one, for old phones know no other."""
+        return self.data.dir / "legacy-ca.pem"
 
 
 DEMO = Config(
@@ -214,7 +279,7 @@ def _convert(kind: Any, value: Any) -> Any:
             return None
         (kind,) = [option for option in typing.get_args(kind) if option is not types.NoneType]
     if typing.get_origin(kind) is tuple:
-        return _networks(value)
+        return _LISTS[typing.get_args(kind)[0]](value)
     return _CONVERT[kind](value)
 
 
@@ -258,17 +323,51 @@ def _endpoint(value: Any) -> Endpoint:
     return Endpoint(host, int(port))
 
 
-def _networks(value: Any) -> tuple[Network, ...]:
+def _list(value: Any, of: str) -> list[Any]:
     if isinstance(value, str):
         value = [part.strip() for part in value.strip("[]").replace('"', "").split(",") if part.strip()]
     if not isinstance(value, list):
-        raise ValueError(f"is {value!r}; it is a list of networks")
+        raise ValueError(f"is {value!r}; it is a list of {of}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(item) for item in _list(value, "texts"))
+
+
+def _networks(value: Any) -> tuple[Network, ...]:
+    value = _list(value, "networks")
     try:
         return tuple(ipaddress.ip_network(_text(item)) for item in value)
     except ValueError as error:
         raise ValueError(f"holds no network: {error}; it looks like 10.0.0.0/8 or 2001:db8::/32") from None
 
 
+def _proofs(value: Any) -> tuple[Proof, ...]:
+    given = _list(value, "proofs")
+    for item in given:
+        if item not in PROOFS:
+            raise ValueError(f"holds {item!r}; proofs are {', '.join(PROOFS)}")
+    return tuple(given)
+
+
+def _model_proofs(value: Any) -> tuple[ModelProofs, ...]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except json.JSONDecodeError:
+            value = None
+    if not isinstance(value, dict):
+        raise ValueError('is no table such as { "yealink-t54w" = ["certificate", "secret"] }')
+    return tuple(ModelProofs(model.lower(), _proofs(accept)) for model, accept in value.items())
+
+
+_LISTS: dict[Any, Callable[[Any], Any]] = {
+    str: _texts,
+    Network: _networks,
+    Proof: _proofs,
+    ModelProofs: _model_proofs,
+}
 _CONVERT: dict[Any, Callable[[Any], Any]] = {
     bool: _flag,
     int: _integer,
@@ -293,6 +392,10 @@ def _check(config: Config) -> Config:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 need(0 < value < math.inf, f"{section.name}.{item.name}", f"is {value}; it is above 0")
     need(config.server.workers <= 64, "server.workers", "is above 64")
+    for name in ("address", "network", "mac", "prefix"):
+        key = f"failures_per_{name}"
+        most = getattr(config.limits, key)
+        need(most <= LARGEST_LIMIT, f"limits.{key}", f"is {most}; it is at most {LARGEST_LIMIT}")
     url = config.database.url
     need(
         not url or re.fullmatch(r"sqlite:///.+", url),
@@ -322,10 +425,33 @@ def _check(config: Config) -> Config:
         "phones.ntp_server",
         "is a host name or an address, such as pool.ntp.org",
     )
+    listen, devices = config.listen, config.devices
     need(
-        config.listen.phones_http or config.listen.phones_https,
+        listen.phones_http or listen.phones_https or listen.phones_mtls or listen.phones_legacy,
         "listen.phones_https",
-        "and phones_http are both empty, so no phone could be served",
+        "and the phones' other listeners are all empty, so no phone could be served",
+    )
+    need(
+        listen.phones_http or listen.phones_https or config.phones.url,
+        "phones.url",
+        "is what phones are told to come back to; it is needed without phones_http and phones_https",
+    )
+    need(
+        devices.ca_dir or not listen.phones_mtls,
+        "devices.ca_dir",
+        "is needed for [listen] phones_mtls: the folder of the vendors' CA certificates",
+    )
+    need(devices.ca_dir is None or devices.ca_dir.is_dir(), "devices.ca_dir", f"{devices.ca_dir} is no folder")
+    need(devices.expired in ("accept", "refuse"), "devices.expired", f"is {devices.expired!r}; it is accept or refuse")
+    need(
+        re.fullmatch(r"[A-Za-z0-9-]{0,64}", devices.proxy_header, re.ASCII),
+        "devices.proxy_header",
+        f"is {devices.proxy_header!r}; it is the name of a header, such as Client-Cert",
+    )
+    need(
+        not devices.proxy_header or (devices.ca_dir and config.network.trusted_proxies),
+        "devices.proxy_header",
+        "needs [devices] ca_dir, and [network] trusted_proxies: from anybody else it is not believed",
     )
     need(
         _SIP_URI.fullmatch(config.resync.sender),

@@ -1,5 +1,6 @@
 """The demo account of `make run`: three phones, six lines, and what to try next."""
 
+import functools
 import json
 import secrets
 from pathlib import Path
@@ -15,9 +16,10 @@ from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.management import changes
 from provisioning.management.changes import Terms
+from provisioning.management.snapshots import Subject, audited
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
-from provisioning.store import accounts, lines, phones
+from provisioning.store import accounts, audit, lines, phones
 from provisioning.store.secrets import KeyRing, write_private
 from provisioning.vendors import Vendors
 
@@ -63,34 +65,27 @@ def load(config: Config, known: Vendors, listening: Listening) -> str:
 
 
 def _make(connection: Connection, terms: Terms, site: Site, config: Config) -> list[dict[str, object]]:
-    changes.new_account(connection, terms, ACCOUNT, "Demo customer")
+    create = functools.partial(audited, connection, audit.command_line(), terms.now, "create")
+    create(Subject("account", ACCOUNT), lambda: changes.new_account(connection, terms, ACCOUNT, "Demo customer"))
     proxy = config.resync.proxy.partition(":")[2]
     for number, (name, shown) in enumerate(LINES, 1):
-        changes.new_line(
-            connection,
-            terms,
-            Line(
-                name=name,
-                account=ACCOUNT,
-                number=f"+3397210120{number}",
-                username=f"003397210120{number}",
-                password=secrets.token_urlsafe(18),
-                domain="sip.demo.example",
-                display_name=shown,
-                outbound_proxy=proxy,
-            ),
+        line = Line(
+            name=name,
+            account=ACCOUNT,
+            number=f"+3397210120{number}",
+            username=f"003397210120{number}",
+            password=secrets.token_urlsafe(18),
+            domain="sip.demo.example",
+            display_name=shown,
+            outbound_proxy=proxy,
         )
+        new_line = functools.partial(changes.new_line, connection, terms, line)
+        create(Subject("line", name), new_line, ("password",))
     sheets: list[dict[str, object]] = []
     for mac, model_id, held in PHONES:
         model = terms.catalogue.model(model_id)
-        _, secret = changes.new_phone(
-            connection, terms, mac=Mac(mac), model=model_id, account=ACCOUNT, serial=None, main_line=held[0]
-        )
-        stored = phones.find(connection, Mac(mac))
-        for slot, line in enumerate(held[1:], 2):
-            found = lines.find(connection, line)
-            if stored is not None and found is not None:
-                phones.fill(connection, stored.id, slot, found.id)
+        new_phone = functools.partial(_phone, connection, terms, Mac(mac), model_id, held)
+        secret = create(Subject("phone", mac), new_phone, ("provisioning_url",))
         sheets.append(
             {
                 "mac": mac,
@@ -101,6 +96,18 @@ def _make(connection: Connection, terms: Terms, site: Site, config: Config) -> l
             }
         )
     return sheets
+
+
+def _phone(connection: Connection, terms: Terms, mac: Mac, model: str, held: tuple[str, ...]) -> str:
+    """Its secret."""
+    stored, secret = changes.new_phone(
+        connection, terms, mac=mac, model=model, account=ACCOUNT, serial=None, main_line=held[0]
+    )
+    for slot, line in enumerate(held[1:], 2):
+        found = lines.find(connection, line)
+        if found is not None:
+            phones.fill(connection, stored.id, slot, found.id)
+    return secret
 
 
 def _try_next(connection: Connection, config: Config, listening: Listening, sheets_file: Path) -> str:

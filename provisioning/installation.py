@@ -13,7 +13,7 @@ from provisioning.config import Config, Endpoint
 from provisioning.domain.errors import Fault
 from provisioning.rendering.compose import Site
 from provisioning.rendering.values import FirmwareValues
-from provisioning.store import database, tokens
+from provisioning.store import audit, database, tokens
 from provisioning.store.secrets import new_key_file, write_private
 from provisioning.vendors import Vendors
 
@@ -61,7 +61,10 @@ def _admin_token(config: Config, path: Path) -> list[str]:
         with engine.begin() as connection:
             if tokens.all_tokens(connection):
                 return []
-            _, token = tokens.add(connection, "admin", None, time.time())
+            now = time.time()
+            token_id, token = tokens.add(connection, "admin", None, now)
+            first = {"name": "admin", "scope": "admin"}
+            audit.recorded(connection, audit.command_line(), now, "token.create", f"token {token_id}", None, first)
             write_private(config.token_file, token + "\n")
     finally:
         engine.dispose()
@@ -69,18 +72,25 @@ def _admin_token(config: Config, path: Path) -> list[str]:
 
 
 def _certificate(config: Config) -> list[str]:
-    if config.listen.phones_https is None or config.tls.certificate is not None:
+    if config.tls.certificate is not None:
         return []
-    before = config.ca_file.exists()
-    tls.make_own(config.data.dir, list(dict.fromkeys([phones_host(config), "localhost", "127.0.0.1", "::1"])))
-    return [] if before else [str(config.ca_file)]
+    names = list(dict.fromkeys([phones_host(config), "localhost", "127.0.0.1", "::1"]))
+    listen, made = config.listen, []
+    for wanted, legacy, ca in (
+        (listen.phones_https or listen.phones_mtls, False, config.ca_file),
+        (listen.phones_legacy, True, config.legacy_ca_file),
+    ):
+        if wanted:
+            made += [] if ca.exists() else [str(ca)]
+            tls.make_own(config.data.dir, names, legacy=legacy)
+    return made
 
 
-def certificate(config: Config) -> tuple[Path, Path]:
-    """(certificate, key) of the HTTPS listener."""
+def certificate(config: Config, *, legacy: bool = False) -> tuple[Path, Path]:
+    """(certificate, key) of the HTTPS listeners, or of the legacy one."""
     if config.tls.certificate is not None and config.tls.key is not None:
         return config.tls.certificate, config.tls.key
-    return config.data.dir / "tls-cert.pem", config.data.dir / "tls-key.pem"
+    return tls.own(config.data.dir, legacy=legacy)
 
 
 def listens_everywhere(config: Config) -> bool:

@@ -15,12 +15,15 @@ from typing import Any
 import aiohttp
 
 STARTS_WITHIN = 15.0
+PROGRAM = ("-m", "provisioning")
+"What Python is given; a proof puts a wrapper around it."
 
 
 class Server:
     """One `provisioning serve`; `settings` such as RESYNC__DEADLINE="2"."""
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str], program: tuple[str, ...] = PROGRAM) -> None:
+        self.program = program
         self.data = directory / "var"
         self.log = directory / "log"
         self.environment = {
@@ -38,7 +41,7 @@ class Server:
         (self.data / "ready.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "provisioning", "serve"],
+                [sys.executable, "-W", "error", *self.program, "serve"],
                 env=os.environ | self.environment,
                 cwd=self.data.parent,
                 stdout=log,

@@ -13,7 +13,8 @@ from provisioning.commands.output import common, show, table
 from provisioning.commands.work import Work, mac_given
 from provisioning.domain.errors import Refused
 from provisioning.domain.operation import State
-from provisioning.management import bodies, changes, views
+from provisioning.management import bodies, changes, life, views
+from provisioning.management.snapshots import Subject
 from provisioning.store import operations
 from provisioning.store.operations import Operation
 
@@ -77,7 +78,11 @@ async def run_attach(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
     asking = work.asking(arguments.public_ip, arguments.mac)
     return await _follow(
-        arguments, work, lambda c: changes.attach(c, work.terms, arguments.line, asking, arguments.slot)
+        arguments,
+        work,
+        "attach",
+        Subject("line", arguments.line),
+        lambda c: changes.attach(c, work.terms, arguments.line, asking, arguments.slot),
     )
 
 
@@ -87,18 +92,26 @@ async def run_detach(arguments: argparse.Namespace) -> int:
     return await _follow(
         arguments,
         work,
+        "detach",
+        Subject("line", arguments.line),
         lambda c: changes.detach(c, work.terms, arguments.line, asking, force=arguments.force),
     )
 
 
 async def run_promote(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
-    return await _follow(arguments, work, lambda c: changes.promote(c, work.terms, mac, arguments.line))
+    about = Subject("phone", mac)
+    return await _follow(
+        arguments, work, "promote", about, lambda c: changes.promote(c, work.terms, mac, arguments.line)
+    )
 
 
 async def run_resync(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
-    return await _follow(arguments, work, lambda c: changes.resync(c, work.terms, mac, reboot=arguments.reboot))
+    about = Subject("phone", mac)
+    return await _follow(
+        arguments, work, "resync", about, lambda c: changes.resync(c, work.terms, mac, reboot=arguments.reboot)
+    )
 
 
 async def run_reset(arguments: argparse.Namespace) -> int:
@@ -111,21 +124,24 @@ async def run_reset(arguments: argparse.Namespace) -> int:
 
     def reset(connection: Connection) -> Operation:
         nonlocal shown
-        operation, secret = changes.reset(connection, work.terms, mac, public_ip)
+        operation, secret = life.reset(connection, work.terms, mac, public_ip)
         row = changes.phone_model(connection, work.terms, mac)
         shown = work.provisioning_url(row, mac, secret)
         return operation
 
-    return await _follow(arguments, work, reset, lambda: shown)
+    return await _follow(arguments, work, "reset", Subject("phone", mac), reset, lambda: shown)
 
 
 async def _follow(
     arguments: argparse.Namespace,
     work: Work,
+    verb: str,
+    subject: Subject,
     change: Callable[[Connection], Operation],
     provisioning_url: Callable[[], str] | None = None,
 ) -> int:
-    operation = await work.write(change)
+    masked = () if provisioning_url is None else ("provisioning_url",)
+    operation = await work.change(verb, subject, change, masked)
     if arguments.wait:
         operation = await _wait(work, operation.id)
     shown = views.operation(operation, time.time())

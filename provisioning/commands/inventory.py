@@ -2,11 +2,12 @@
 
 import argparse
 import getpass
-import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac, spelled
 from provisioning.domain.phone import rfc3339
 from provisioning.management import bodies, changes, views
+from provisioning.management.snapshots import Subject
 from provisioning.store import accounts, lines, phones, tokens
 
 _ALL = 1_000_000
@@ -74,6 +76,13 @@ def add(commands: Any) -> None:
     _command(token, "list", "all of them", list_tokens)
     making = _command(token, "add", "make one; it is shown this once", add_token, "name")
     making.add_argument("--account", help="for this account only (default: an operator's, for all)")
+    making.add_argument(
+        "--scope",
+        choices=tokens.SCOPES,
+        default="admin",
+        help="read: look only; operate: also attach, detach, resync and the like; admin: everything (default)",
+    )
+    making.add_argument("--expires", metavar="WHEN", help="30d, 12h or 2030-12-31 (default: never)")
     _command(token, "remove", "it is refused from now on", remove_token, "id")
 
 
@@ -122,7 +131,11 @@ async def list_accounts(arguments: argparse.Namespace) -> int:
 async def add_account(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
     name = line_rules.check_name("account", arguments.account)
-    made = await work.write(lambda c: changes.new_account(c, work.terms, name, arguments.name or ""))
+    made = await work.change(
+        "create",
+        Subject("account", name),
+        lambda c: changes.new_account(c, work.terms, name, arguments.name or ""),
+    )
     return show(arguments, views.account(made))
 
 
@@ -136,7 +149,8 @@ async def show_account(arguments: argparse.Namespace) -> int:
 
 async def remove_account(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
-    await work.write(lambda c: changes.remove_account(c, work.terms, arguments.account))
+    about = Subject("account", arguments.account)
+    await work.change("remove", about, lambda c: changes.remove_account(c, work.terms, arguments.account))
     return say(arguments, f"The account {arguments.account} is gone.", removed=arguments.account)
 
 
@@ -170,7 +184,8 @@ async def add_line(arguments: argparse.Namespace) -> int:
             transport=arguments.transport or "udp",
         )
     )
-    made = await work.write(lambda c: changes.new_line(c, work.terms, line))
+    about = Subject("line", line.name)
+    made = await work.change("create", about, lambda c: changes.new_line(c, work.terms, line), masked=("password",))
     _show_random(arguments, password)
     return show(arguments, views.line(made))
 
@@ -189,7 +204,12 @@ async def change_line(arguments: argparse.Namespace) -> int:
     password = _given_password(arguments)
     if password is not None:
         changed["password"] = password
-    made = await work.write(lambda c: changes.change_line(c, work.terms, arguments.line, changed))
+    made = await work.change(
+        "change",
+        Subject("line", arguments.line),
+        lambda c: changes.change_line(c, work.terms, arguments.line, changed),
+        masked={"password"} & set(changed),
+    )
     _show_random(arguments, password)
     return show(arguments, views.line(made))
 
@@ -201,7 +221,8 @@ def _show_random(arguments: argparse.Namespace, password: str | None) -> None:
 
 async def remove_line(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
-    await work.write(lambda c: changes.remove_line(c, work.terms, arguments.line))
+    about = Subject("line", arguments.line)
+    await work.change("remove", about, lambda c: changes.remove_line(c, work.terms, arguments.line))
     return say(arguments, f"The line {arguments.line} is gone.", removed=arguments.line)
 
 
@@ -217,7 +238,9 @@ async def list_phones(arguments: argparse.Namespace) -> int:
 async def add_phone(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
     work.site()
-    stored, secret = await work.write(
+    stored, secret = await work.change(
+        "create",
+        Subject("phone", mac),
         lambda c: changes.new_phone(
             c,
             work.terms,
@@ -226,7 +249,8 @@ async def add_phone(arguments: argparse.Namespace) -> int:
             account=arguments.account,
             serial=arguments.serial,
             main_line=arguments.main_line,
-        )
+        ),
+        masked=("provisioning_url",),
     )
     made = views.phone(stored)
     made.provisioning_url = work.provisioning_url(stored.phone.model, mac, secret)
@@ -248,12 +272,18 @@ async def change_phone(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
     fields = ("model", "account", "serial")
     changed = {name: getattr(arguments, name) for name in fields if getattr(arguments, name) is not None}
-    return show(arguments, views.phone(await work.write(lambda c: changes.change_phone(c, work.terms, mac, changed))))
+    stored, secret = await work.change(
+        "change", Subject("phone", mac), lambda c: changes.change_phone(c, work.terms, mac, changed)
+    )
+    shown = views.phone(stored)
+    if secret is not None:
+        shown.provisioning_url = work.provisioning_url(stored.phone.model, mac, secret)
+    return show(arguments, shown)
 
 
 async def remove_phone(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
-    await work.write(lambda c: changes.remove_phone(c, work.terms, mac))
+    await work.change("remove", Subject("phone", mac), lambda c: changes.remove_phone(c, work.terms, mac))
     return say(arguments, f"The phone {spelled(mac)} is gone.", removed=mac)
 
 
@@ -287,26 +317,43 @@ def show_model(arguments: argparse.Namespace) -> int:
 
 async def list_tokens(arguments: argparse.Namespace) -> int:
     found = await Work(arguments).read(tokens.all_tokens)
-    items = [
-        {"id": its.id, "name": its.name, "account": its.account, "created_at": rfc3339(its.created_at)} for its in found
-    ]
-    return table(arguments, items, ("id", "name", "account", "created_at"))
+    columns = ("id", "name", "scope", "account", "created_at", "expires_at", "used_at", "used_from")
+    return table(arguments, [views.token(stored) for stored in found], columns)
 
 
 async def add_token(arguments: argparse.Namespace) -> int:
-    work = Work(arguments)
+    work, now, token_id = Work(arguments), time.time(), tokens.new_id()
     line_rules.check_text("name", arguments.name, 100)
+    expires_at = None if arguments.expires is None else _until(arguments.expires, now)
 
-    def make(connection: Connection) -> tuple[str, str]:
-        return tokens.add(connection, arguments.name, _account_id(connection, work, arguments.account), time.time())
+    def make(connection: Connection) -> bodies.Token:
+        owner = _account_id(connection, work, arguments.account)
+        _, text = tokens.add(connection, arguments.name, owner, now, arguments.scope, expires_at, token_id)
+        made = views.token(tokens.get(connection, token_id))
+        made.token = text
+        return made
 
-    token_id, token = await work.write(make)
-    return show(arguments, {"id": token_id, "name": arguments.name, "account": arguments.account, "token": token})
+    return show(arguments, await work.change("create", Subject("token", token_id), make, masked=("token",)))
+
+
+def _until(text: str, now: float) -> float:
+    """30d, 12h, or a day in UTC, which still counts."""
+    span = re.fullmatch(r"([1-9][0-9]{0,4})([dh])", text)
+    if span is not None:
+        return now + int(span[1]) * (86400 if span[2] == "d" else 3600)
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Refused("invalid-value", f"--expires is like 30d, 12h or 2030-12-31, not {text!r}.") from None
+    if day.timestamp() + 86400 <= now:
+        raise Refused("invalid-value", f"--expires: {text} has passed already.")
+    return day.timestamp() + 86400
 
 
 async def remove_token(arguments: argparse.Namespace) -> int:
-    removed = await Work(arguments).write(lambda c: tokens.remove(c, arguments.id))
-    if not removed:
-        raise Refused("token-not-found", f"There is no token {arguments.id}; `provisioning token list` shows all.")
-    say(arguments, f"The token {arguments.id} is refused from now on.", removed=arguments.id)
-    return os.EX_OK
+    def remove(connection: Connection) -> None:
+        if not tokens.remove(connection, arguments.id):
+            raise Refused("token-not-found", f"There is no token {arguments.id}; `provisioning token list` shows all.")
+
+    await Work(arguments).change("remove", Subject("token", arguments.id), remove)
+    return say(arguments, f"The token {arguments.id} is refused from now on.", removed=arguments.id)

@@ -52,7 +52,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         installation.prepare(settings, upgrade=True)
 
     def announce(listening: Listening, known: Vendors) -> None:
-        for name in ("phones_http", "phones_https", "management"):
+        for name in ("phones_http", "phones_https", "phones_mtls", "phones_legacy", "management"):
             print(f"{name:<13} {getattr(listening, name) or 'off'}")
         if fresh:
             print(f"\nThe first admin token, also in {settings.token_file}; keep it:\n  {_token(settings)}")
@@ -133,14 +133,18 @@ def _check_database(settings: Config) -> str:
 
 
 def _check_tls(settings: Config) -> str:
-    if settings.listen.phones_https is None:
-        return "[listen] phones_https is off"
-    certificate, key = installation.certificate(settings)
-    tls.context(certificate, key)
-    days = tls.days_left(certificate)
-    if days < 0:
-        raise Fault(f"{certificate}: has expired; renew it and send the server SIGHUP")
-    return f"{certificate}: good for {days:.0f} days"
+    listen = settings.listen
+    known = vendors.load(settings.paths.templates, settings.paths.firmware)
+    app.contexts(settings, app.load_certificates(settings, known))
+    told = []
+    for on, legacy in ((listen.phones_https or listen.phones_mtls, False), (listen.phones_legacy, True)):
+        if on:
+            certificate, _ = installation.certificate(settings, legacy=legacy)
+            days = tls.days_left(certificate)
+            if days < 0:
+                raise Fault(f"{certificate}: has expired; renew it and send the server SIGHUP")
+            told.append(f"{certificate}: good for {days:.0f} days")
+    return "; ".join(told) or "the phones' TLS listeners are off"
 
 
 def _check_url(settings: Config) -> str:

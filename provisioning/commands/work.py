@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -16,8 +16,10 @@ from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
 from provisioning.management.changes import Terms, terms_now
+from provisioning.management.snapshots import Subject, audited
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
+from provisioning.store import audit
 from provisioning.store.database import Database, check_schema
 from provisioning.store.secrets import KeyRing
 from provisioning.vendors import Vendors
@@ -45,10 +47,14 @@ class Work:
         finally:
             await database.close()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def change(
+        self, verb: str, subject: Subject, work: Callable[[Connection], T], masked: Iterable[str] = ()
+    ) -> T:
+        """The only way to write: with its row in the audit log, as `context.once` does for the API."""
+        author, now = audit.command_line(), time.time()
         database = Database(self.config.database_path)
         try:
-            return await database.write(work)
+            return await database.write(lambda c: audited(c, author, now, verb, subject, lambda: work(c), masked))
         finally:
             await database.close()
 

@@ -4,9 +4,12 @@ import secrets
 
 from aiohttp import web
 
+from provisioning.domain.errors import Refused
 from provisioning.domain.line import check_name, check_text
+from provisioning.domain.proof import PROOFS
 from provisioning.management import bodies, changes, views
-from provisioning.management.context import answer, body, context, limit, once, operator, page, token
+from provisioning.management.context import answer, body, context, limit, once, operator, page, removed, token
+from provisioning.management.snapshots import Subject
 from provisioning.store import accounts
 
 
@@ -30,6 +33,7 @@ async def create(request: web.Request) -> web.Response:
             views.account(changes.new_account(connection, terms, account, new.name)),
             f"/v1/accounts/{account}",
         ),
+        subject=Subject("account", account),
     )
 
 
@@ -44,19 +48,30 @@ async def read(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     operator(request)
     changed = await body(request, bodies.AccountChange)
-    check_text("name", changed.name, 200)
+    columns = bodies.given(changed)
+    if "name" in columns:
+        check_text("name", columns["name"], 200)
+    if columns.get("proofs") is not None:
+        columns["proofs"] = " ".join(_proofs(columns["proofs"]))
     account = request.match_info["account"]
     return await once(
         request,
         200,
         lambda connection, terms: (
-            views.account(changes.rename_account(connection, terms, account, changed.name)),
+            views.account(changes.change_account(connection, terms, account, columns)),
             None,
         ),
     )
 
 
 async def remove(request: web.Request) -> web.Response:
-    its, management = operator(request), context(request)
-    await management.database.write(changes.remove_account, management.terms(its), request.match_info["account"])
-    return web.Response(status=204)
+    operator(request)
+    account = request.match_info["account"]
+    return await removed(request, lambda connection, terms: changes.remove_account(connection, terms, account))
+
+
+def _proofs(given: list[str]) -> list[str]:
+    for name in given:
+        if name not in PROOFS:
+            raise Refused("invalid-value", f"{name!r} is no proof; proofs are {', '.join(PROOFS)}.", field="proofs")
+    return given

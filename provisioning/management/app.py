@@ -1,17 +1,18 @@
 """The management listener: what holds for all of its routes."""
 
 import logging
+from collections.abc import AsyncIterator
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from provisioning.domain.errors import Fault, Refused
 from provisioning.management import openapi
-from provisioning.management.context import CONTEXT, TOKEN, Management
+from provisioning.management.callers import CALLERS, COOKIE, Callers, forget
+from provisioning.management.context import CALLER, CONTEXT, Management, need
 from provisioning.management.problem import respond
 from provisioning.management.routes import ROUTES, Handler
-from provisioning.store import tokens
 from provisioning.store.database import is_busy
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ LARGEST_BODY = 64 * 1024
 def application(management: Management) -> web.Application:
     app = web.Application(middlewares=[_middleware], client_max_size=LARGEST_BODY)
     app[CONTEXT] = management
+    app[CALLERS] = Callers(management.config, management.metrics)
+    app.cleanup_ctx.append(_callers)
     app.on_response_prepare.append(_name)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -34,6 +37,13 @@ def application(management: Management) -> web.Application:
     return app
 
 
+async def _callers(app: web.Application) -> AsyncIterator[None]:
+    app[CALLERS].start()
+    yield
+    await app[CALLERS].close()
+
+
+_SCOPES = {(route.method, route.path): route.needs for route in ROUTES}
 _OPEN = {openapi.PATH, *(route.path for route in ROUTES if not route.token)}
 
 
@@ -44,10 +54,14 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
     management.metrics.count("management_requests_total")
     try:
         if request.path not in _OPEN:
-            request[TOKEN] = _token(request, management)
+            request[CALLER] = request.app[CALLERS].known(request)
+            need(request, _SCOPES.get((request.method, _route(request)), "read"))
         return await handler(request)
     except Refused as refused:
-        return respond(refused)
+        response = respond(refused)
+        if response.status in (401, 429) and COOKIE in request.cookies:
+            forget(request, response)
+        return response
     except web.HTTPMethodNotAllowed as error:
         response = respond(Refused("method-not-allowed", f"Allowed here: {', '.join(sorted(error.allowed_methods))}."))
         response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
@@ -68,16 +82,6 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
         told = str(error) if isinstance(error, Fault) else ""
         log.error("%s %s is broken: %s %s", request.method, _route(request), type(error).__name__, told)  # noqa: TRY400
         return respond(Refused("broken", "This is our fault, and it is logged."))
-
-
-def _token(request: web.Request, management: Management) -> tokens.Token:
-    scheme, _, text = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    found = None
-    if scheme.lower() == "bearer" and text.isascii():
-        found = management.reader.token(text.strip())
-    if found is None:
-        raise Refused("unauthorized", "Give a valid token: `Authorization: Bearer ...`.")
-    return found
 
 
 async def _name(_: web.Request, response: web.StreamResponse) -> None:

@@ -23,13 +23,22 @@ class NewAccount(Request):
     name: str = ""
 
 
+ProofNames = Annotated[
+    list[str], Meta(description="Of certificate, secret, password, bootstrap, code, door; the strongest first.")
+]
+
+
 class AccountChange(Request):
-    name: str
+    name: str | UnsetType = UNSET
+    proofs: Annotated[
+        ProofNames | None, Meta(description="What its phones' proofs are narrowed to; null: the operator's.")
+    ] | UnsetType = UNSET
 
 
 class Account(Struct):
     account: str
     name: str
+    proofs: ProofNames | None
     created_at: Time
 
 
@@ -88,6 +97,13 @@ class HeldLine(Struct):
     line: str
 
 
+class Door(Struct):
+    public_ip: Annotated[str, Meta(description="From where it may be passed: an IPv4 address, or an IPv6 /64.")]
+    opened_by: str
+    opened_at: Time
+    closes_at: Time
+
+
 class Phone(Struct, omit_defaults=False):
     mac: MacText
     model: str
@@ -100,6 +116,11 @@ class Phone(Struct, omit_defaults=False):
     last_seen: Time | None
     user_agent: str | None
     firmware: str | None
+    state: Annotated[
+        Literal["ordered", "shipped", "bound", "reset", "returned"],
+        Meta(description="bound: shows its own secret; reset: asked without it, from where it lives."),
+    ]
+    door: Door | None
     created_at: Time
     provisioning_url: (
         Annotated[str, Meta(description="What the phone is given, with its secret. Shown at creation only.")]
@@ -162,6 +183,23 @@ class Reset(Request):
     public_ip: PublicIp
 
 
+class OpenDoor(Request):
+    public_ip: PublicIp
+
+
+class ActivationCode(Struct):
+    code: Annotated[str, Meta(description="Six digits, to be typed on the phone once. Shown this once.")]
+    expires_at: Time
+
+
+class Shipped(Struct):
+    phone: Phone
+    bootstrap_url: Annotated[
+        str, Meta(description="Works once: what the vendor's redirect service, or staging, gives this phone.")
+    ]
+    expires_at: Time
+
+
 class OperationFacts(Struct):
     committed_at: Time
     notified_at: Time | None
@@ -199,6 +237,67 @@ class Event(Struct):
     id: int
     at: Time
     kind: str
+    detail: dict[str, Any]
+
+
+ScopeName = Annotated[
+    Literal["read", "operate", "admin"],
+    Meta(
+        description="read: look; operate: also attach, detach, promote, resync and the like; "
+        "admin: also make, change and remove."
+    ),
+]
+
+
+class NewToken(Request):
+    name: str
+    scope: ScopeName
+    account: Annotated[str | None, Meta(description="For this account only; null: an operator's, for all.")] = None
+    expires_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null: never.")] = None
+
+
+class Token(Struct):
+    id: str
+    name: str
+    scope: ScopeName
+    account: str | None
+    created_at: Time
+    expires_at: Time | None
+    used_at: Annotated[str | None, Meta(description="RFC 3339, UTC, to the minute or so.")]
+    used_from: str | None
+    token: Annotated[str, Meta(description="The token itself. Shown at creation only.")] | UnsetType = UNSET
+
+
+class NewSession(Request):
+    token: str
+
+
+class Session(Struct):
+    """What the console may do, as its token."""
+
+    name: str
+    scope: ScopeName
+    account: str | None
+    expires_at: Time
+
+
+class AuditEntry(Struct):
+    id: int
+    at: Time
+    who: str
+    address: str
+    action: str
+    subject: Annotated[str, Meta(description="Its kind and its name, such as `line line-1`.")]
+    before: Annotated[dict[str, Any] | None, Meta(description="What the API showed of it; null: it was not there.")]
+    after: Annotated[dict[str, Any] | None, Meta(description="Secrets that were set are masked.")]
+    hash: Annotated[str, Meta(description="SHA-256 over this row and the hash of the row before.")]
+
+
+class Alarm(Struct):
+    id: int
+    at: Time
+    kind: str
+    mac: MacText | None
     detail: dict[str, Any]
 
 

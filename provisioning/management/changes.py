@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from provisioning.config import Config
+from provisioning.config import Config, Proofs
 from provisioning.domain import line as line_rules
 from provisioning.domain import phone as rules
-from provisioning.domain.address import Address
+from provisioning.domain.address import Address, place
 from provisioning.domain.catalogue import Catalogue
 from provisioning.domain.errors import Refused
 from provisioning.domain.line import Line
@@ -22,7 +22,7 @@ from provisioning.store import accounts, lines, operations, phones
 from provisioning.store.accounts import Account
 from provisioning.store.lines import StoredLine
 from provisioning.store.operations import Operation
-from provisioning.store.phones import StoredPhone
+from provisioning.store.phones import OpenedBy, StoredPhone
 from provisioning.store.secrets import KeyRing
 
 
@@ -37,6 +37,11 @@ class Terms:
     "The account that the caller's token is restricted to."
     deadline: float
     door: float
+    bootstrap: float
+    code: float
+    private_addresses: bool
+    "Phones may be in the operator's own network, or on this very machine."
+    proofs: Proofs
     can_tell: bool
     "A route to the phones is configured."
     new_passwords: bool
@@ -51,6 +56,10 @@ def terms_now(config: Config, catalogue: Catalogue, keys: KeyRing, only: int | N
         only=only,
         deadline=config.resync.deadline,
         door=config.phones.door,
+        bootstrap=config.proofs.bootstrap_days * 86400,
+        code=config.proofs.code,
+        private_addresses=config.network.private_addresses,
+        proofs=config.proofs,
         can_tell=bool(config.resync.proxy),
         new_passwords=bool(config.registrar.password_hook),
     )
@@ -61,6 +70,8 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
     if stored.mac is not None:
         raise rules.already_attached(stored.mac)
     phone = _chosen(connection, stored, asking)
+    if phone.life.returned_at is not None:
+        raise Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
     number = rules.free_slot(phone.phone, slot)
     try:
         if not phones.fill(connection, phone.id, number, stored.id):
@@ -68,9 +79,14 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
     except IntegrityError:
         # The write lock makes this impossible on SQLite; the constraint has the last word elsewhere.
         raise Refused("line-already-attached", "The line was attached elsewhere a moment ago.") from None
-    if asking.public_ip is not None and not phones.is_bound(connection, phone.id):
-        phones.open_door(connection, phone.id, phone.phone.mac, asking.public_ip, terms.now, terms.door)
-    return _operation(connection, terms, "attach", phone, line=line, slot=number)
+    # A phone that has its secret needs no door; at a shared address it takes a code instead.
+    if (
+        asking.public_ip is not None
+        and phone.life.bound_at is None
+        and why_no_door(connection, terms, phone, asking.public_ip) is None
+    ):
+        open_door(connection, terms, phone, asking.public_ip, "attach")
+    return operation(connection, terms, "attach", phone, line=line, slot=number)
 
 
 def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, force: bool) -> Operation:
@@ -81,7 +97,7 @@ def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, f
         raise Refused("line-not-attached", f"The line {line} is not on the phone {spelled(asking.mac)}.")
     if stored.mac is None:
         raise Refused("line-not-attached", f"The line {line} is on no phone.")
-    phone = _phone(connection, terms, stored.mac)
+    phone = find_phone(connection, terms, stored.mac)
     if not (force and asking.public_ip is None):
         rules.confirm(phone.phone, asking)
     number = rules.slot_to_empty(phone.phone, line, force=force)
@@ -89,33 +105,25 @@ def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, f
     if terms.new_passwords:
         # The phone, or whoever copied its configuration, still knows the old one.
         lines.plan_new_password(connection, terms.keys, stored, terms.now)
-    return _operation(connection, terms, "detach", phone, line=line, slot=number)
+    return operation(connection, terms, "detach", phone, line=line, slot=number)
 
 
 def promote(connection: Connection, terms: Terms, mac: Mac, line: str) -> Operation:
-    phone = _phone(connection, terms, mac)
+    phone = find_phone(connection, terms, mac)
     _line(connection, terms, line)
     before = phone.phone.slot_of(line)
     rules.promoted(phone.phone, line)
     phones.swap(connection, phone.id, rules.MAIN, before or rules.MAIN)
-    return _operation(connection, terms, "promote", phone, line=line, slot=rules.MAIN)
+    return operation(connection, terms, "promote", phone, line=line, slot=rules.MAIN)
 
 
 def resync(connection: Connection, terms: Terms, mac: Mac, *, reboot: bool) -> Operation:
-    phone = _phone(connection, terms, mac)
+    phone = find_phone(connection, terms, mac)
     kind = "reboot" if reboot else "resync"
     model = terms.catalogue.model(phone.phone.model)
     if kind not in model.capabilities:
         raise Refused("unsupported-by-model", f"A {model.vendor_name} {model.name} cannot be told to {kind}.")
-    return _operation(connection, terms, kind, phone, reboot=reboot)
-
-
-def reset(connection: Connection, terms: Terms, mac: Mac, public_ip: Address) -> tuple[Operation, str]:
-    """(operation, the phone's new secret)."""
-    phone = _phone(connection, terms, mac)
-    secret = phones.new_phone_secret(connection, terms.keys, phone.id, mac, terms.now)
-    phones.open_door(connection, phone.id, mac, public_ip, terms.now, terms.door)
-    return _operation(connection, terms, "reset", phone), secret
+    return operation(connection, terms, kind, phone, reboot=reboot)
 
 
 def new_account(connection: Connection, terms: Terms, account: str, name: str) -> Account:
@@ -125,10 +133,11 @@ def new_account(connection: Connection, terms: Terms, account: str, name: str) -
         raise Refused("account-exists", f"There is an account {account} already.") from None
 
 
-def rename_account(connection: Connection, terms: Terms, account: str, name: str) -> Account:
+def change_account(connection: Connection, terms: Terms, account: str, changed: dict[str, Any]) -> Account:
     stored = find_account(connection, terms, account)
-    accounts.rename(connection, stored.id, name)
-    return replace(stored, name=name)
+    if changed:
+        accounts.change(connection, stored.id, changed)
+    return replace(stored, **changed)
 
 
 def remove_account(connection: Connection, terms: Terms, account: str) -> None:
@@ -173,8 +182,8 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
     except IntegrityError:
         raise Refused("line-exists", "Another line has this username at this domain.") from None
     if stored.mac is not None:
-        phone = _phone(connection, terms, stored.mac)
-        _operation(connection, terms, "update", phone, line=line, slot=stored.slot)
+        phone = find_phone(connection, terms, stored.mac)
+        operation(connection, terms, "update", phone, line=line, slot=stored.slot)
     return _line(connection, terms, line)
 
 
@@ -220,11 +229,15 @@ def new_phone(
             raise rules.already_attached(line.mac)
         phones.fill(connection, phone_id, rules.MAIN, line.id)
         phones.tell(connection, phone_id, terms.now, "attach", line=main_line, slot=rules.MAIN)
-    return _phone(connection, terms, mac), secret
+    return find_phone(connection, terms, mac), secret
 
 
-def change_phone(connection: Connection, terms: Terms, mac: Mac, changed: dict[str, Any]) -> StoredPhone:
-    phone = _phone(connection, terms, mac)
+def change_phone(
+    connection: Connection, terms: Terms, mac: Mac, changed: dict[str, Any]
+) -> tuple[StoredPhone, str | None]:
+    """(phone, its new secret where it went to another account: the earlier owner knows the old one)."""
+    phone = find_phone(connection, terms, mac)
+    secret = None
     columns: dict[str, Any] = {}
     if "serial" in changed:
         columns["serial"] = changed["serial"]
@@ -234,6 +247,9 @@ def change_phone(connection: Connection, terms: Terms, mac: Mac, changed: dict[s
             raise Refused("phone-has-lines", "The phone holds lines of its account; detach them first.")
         if owner.id != phone.account_id:
             phones.forget_story(connection, phone.id)
+            phones.forget_secrets(connection, phone.id)
+            secret = phones.new_phone_secret(connection, terms.keys, phone.id, mac, terms.now)
+            columns |= {"shipped_at": None, "returned_at": None, "secret_lost_at": None, "reopened_at": None}
         columns["account_id"] = owner.id
     if "model" in changed:
         known = terms.catalogue.model(changed["model"])
@@ -249,11 +265,11 @@ def change_phone(connection: Connection, terms: Terms, mac: Mac, changed: dict[s
         phones.change(connection, phone.id, columns)
         phones.raise_revision(connection, phone.id)
         phones.tell(connection, phone.id, terms.now, "changed", **changed)
-    return _phone(connection, terms, mac)
+    return find_phone(connection, terms, mac), secret
 
 
 def remove_phone(connection: Connection, terms: Terms, mac: Mac) -> None:
-    phone = _phone(connection, terms, mac)
+    phone = find_phone(connection, terms, mac)
     if phone.phone.lines:
         raise Refused("phone-has-lines", f"The phone {spelled(mac)} still holds lines; detach them first.")
     operations.give_up(connection, phone.id)
@@ -274,7 +290,7 @@ def _line(connection: Connection, terms: Terms, line: str) -> StoredLine:
     return stored
 
 
-def _phone(connection: Connection, terms: Terms, mac: Mac) -> StoredPhone:
+def find_phone(connection: Connection, terms: Terms, mac: Mac) -> StoredPhone:
     stored = phones.find(connection, mac, only=terms.only)
     if stored is None:
         raise Refused("phone-not-found", f"There is no phone {spelled(mac)}.")
@@ -292,7 +308,7 @@ def _chosen(connection: Connection, line: StoredLine, asking: Asking) -> StoredP
     return next(phone for phone in own if phone.phone is chosen)
 
 
-def _operation(
+def operation(
     connection: Connection,
     terms: Terms,
     kind: str,
@@ -324,5 +340,20 @@ def _operation(
     )
 
 
+def why_no_door(connection: Connection, terms: Terms, phone: StoredPhone, public_ip: Address) -> str | None:
+    """None: one may be opened for it there."""
+    if "door" not in terms.proofs.accepted(phone.phone.model, phone.account_proofs):
+        return "Doors are switched off for this phone's model or account."
+    # Everything of a trial happens on one machine, whose address tells nobody's network.
+    on_trial = terms.private_addresses and public_ip.is_loopback
+    if not on_trial and phones.is_shared(connection, place(public_ip), phone.account_id, terms.now):
+        return f"Phones of several accounts share the address {public_ip}; make an activation code instead."
+    return None
+
+
+def open_door(connection: Connection, terms: Terms, phone: StoredPhone, public_ip: Address, by: OpenedBy) -> None:
+    phones.open_door(connection, phone.id, phone.phone.mac, place(public_ip), terms.now, terms.door, by)
+
+
 def phone_model(connection: Connection, terms: Terms, mac: Mac) -> str:
-    return _phone(connection, terms, mac).phone.model
+    return find_phone(connection, terms, mac).phone.model

@@ -1,7 +1,7 @@
 """What every handler of the management API has at hand, and how it reads a request."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
 from provisioning.domain.sighting import Sighting
 from provisioning.management import bodies, views
+from provisioning.management.callers import Caller
 from provisioning.management.changes import Terms, terms_now
+from provisioning.management.snapshots import Subject, audited
 from provisioning.metrics import Metrics
 from provisioning.rendering.compose import Site
 from provisioning.store import tokens
@@ -26,7 +28,7 @@ from provisioning.store.database import Database
 from provisioning.store.fetch import PhoneReader
 from provisioning.store.operations import Operation, Resync
 from provisioning.store.secrets import KeyRing
-from provisioning.store.tokens import Token
+from provisioning.store.tokens import Scope, Token
 from provisioning.vendors import Vendors
 
 T = TypeVar("T")
@@ -57,15 +59,27 @@ class Management:
 
 
 CONTEXT = web.AppKey("management", Management)
-TOKEN = web.RequestKey("token", Token)
+CALLER = web.RequestKey("caller", Caller)
 
 
 def context(request: web.Request) -> Management:
     return request.app[CONTEXT]
 
 
+def caller(request: web.Request) -> Caller:
+    return request[CALLER]
+
+
 def token(request: web.Request) -> Token:
-    return request[TOKEN]
+    """Also of a session: it acts as its token does."""
+    return request[CALLER].token
+
+
+def need(request: web.Request, scope: Scope) -> None:
+    """Refused: `forbidden` for a token of a lesser scope."""
+    its = token(request)
+    if not its.allows(scope):
+        raise Refused("forbidden", f"This token's scope is {its.scope}; this takes the scope {scope}.", scope=scope)
 
 
 def operator(request: web.Request) -> Token:
@@ -123,6 +137,14 @@ def limit(request: web.Request) -> int:
     return int(text)
 
 
+def before(request: web.Request) -> int | None:
+    """Where a page of what is numbered, the newest first, goes on."""
+    after = request.query.get("after")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise Refused("invalid-value", "after is the `next` of the page before.", field="after")
+    return None if after is None else int(after)
+
+
 def answer(value: object, status: int = 200, location: str | None = None) -> web.Response:
     headers = {} if location is None else {"Location": location}
     return web.Response(
@@ -136,14 +158,22 @@ def page(items: list[Any], cursor: str | None) -> web.Response:
 
 
 async def once(
-    request: web.Request, status: int, work: Callable[[Connection, Terms], tuple[object, str | None]]
+    request: web.Request,
+    status: int,
+    work: Callable[[Connection, Terms], tuple[object, str | None]],
+    *,
+    subject: Subject | None = None,
+    masked: Iterable[str] = (),
 ) -> web.Response:
-    """Runs a change in one transaction; under an Idempotency-Key at most once.
+    """Runs a change in one transaction, with its row in the audit log; under an Idempotency-Key at most once.
 
-    `work` gives the answer's value and its Location. A retry under the same key gets the first
-    answer again, marked Idempotency-Replayed; another request under it is refused.
+    `work` gives the answer's value, None for none, and its Location. A retry under the same key gets
+    the first answer again, marked Idempotency-Replayed; another request under it is refused.
+    The row tells the handler's name, and the subject: what the path names, or what a creation names
+    here; `masked` are the secrets that the change sets, by their names.
     """
-    its, management = token(request), context(request)
+    who, management, verb = caller(request), context(request), request.match_info.handler.__name__
+    its, about = who.token, _in_path(request) if subject is None else subject
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
         raise Refused("invalid-value", "Idempotency-Key is 1 to 255 printable characters.", field="Idempotency-Key")
@@ -158,8 +188,10 @@ async def once(
                     raise Refused("idempotency-key-reused", "Another request was made under this Idempotency-Key.")
                 location, _, text = given[1].partition("\n")
                 return text.encode(), location or None, True, []
-        value, location_now = work(connection, terms)
-        encoded = msgspec.json.encode(value)
+        value, location_now = audited(
+            connection, who.author, terms.now, verb, about, lambda: work(connection, terms), masked
+        )
+        encoded = b"" if value is None else msgspec.json.encode(value)
         if key is not None:
             kept = f"{location_now or ''}\n{encoded.decode()}"
             tokens.keep_answer(connection, management.keys, its.id, key, asked, kept, terms.now)
@@ -167,12 +199,32 @@ async def once(
 
     encoded, location, replayed, claimed = await management.database.write(unit)
     management.tell(claimed)
-    response = web.Response(status=status, body=encoded, content_type="application/json")
+    response = web.Response(status=status)
+    if encoded:
+        response = web.Response(status=status, body=encoded, content_type="application/json")
     if location is not None:
         response.headers["Location"] = location
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
+
+
+def _in_path(request: web.Request) -> Subject:
+    names = request.match_info
+    if "mac" in names:
+        return Subject("phone", mac_in_path(request))
+    kind = next(kind for kind in ("line", "account", "id") if kind in names)
+    return Subject("token" if kind == "id" else kind, names[kind])
+
+
+async def removed(request: web.Request, change: Callable[[Connection, Terms], None]) -> web.Response:
+    """204, and what the path names is gone."""
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        change(connection, terms)
+        return None, None
+
+    return await once(request, 204, work)
 
 
 async def started(request: web.Request, change: Callable[[Connection, Terms], Operation]) -> web.Response:

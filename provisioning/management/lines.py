@@ -18,9 +18,11 @@ from provisioning.management.context import (
     once,
     operator,
     page,
+    removed,
     started,
     token,
 )
+from provisioning.management.snapshots import Subject
 from provisioning.store import accounts, lines, phones
 
 
@@ -58,6 +60,8 @@ async def create(request: web.Request) -> web.Response:
             views.line(changes.new_line(connection, terms, line)),
             f"/v1/lines/{line.name}",
         ),
+        subject=Subject("line", line.name),
+        masked=("password",),
     )
 
 
@@ -74,13 +78,14 @@ async def change(request: web.Request) -> web.Response:
         request,
         200,
         lambda connection, terms: (views.line(changes.change_line(connection, terms, line, changed)), None),
+        masked={"password"} & set(changed),
     )
 
 
 async def remove(request: web.Request) -> web.Response:
-    its, management = operator(request), context(request)
-    await management.database.write(changes.remove_line, management.terms(its), request.match_info["line"])
-    return web.Response(status=204)
+    operator(request)
+    line = request.match_info["line"]
+    return await removed(request, lambda connection, terms: changes.remove_line(connection, terms, line))
 
 
 async def attachable_phones(request: web.Request) -> web.Response:

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from provisioning.management import bodies
+from provisioning.management.callers import COOKIE
 from provisioning.management.routes import Route
 
 PATH = "/v1/openapi.json"
+_WITH_A_SESSION = "A change with a session's cookie also carries the header X-Requested-With: console."
 _REF = "#/components/schemas/{name}"
 
 
@@ -25,10 +27,13 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Phone provisioning", "version": "1"},
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"session": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": _WITH_A_SESSION},
+            },
             "schemas": schemas,
         },
     }
@@ -51,7 +56,9 @@ def _operation(route: Route) -> dict[str, Any]:
             "default": {"description": "Refused: a problem document (RFC 9457)", "content": problem},
         },
     }
-    if route.method in ("POST", "PATCH"):
+    if route.token:
+        described["description"] = f"Needs the scope {route.needs}."
+    if route.method != "GET" and not route.path.startswith("/v1/sessions"):
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     if route.takes is not None:
         schema = {"$ref": _REF.format(name=route.takes.__name__)}

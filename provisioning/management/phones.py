@@ -1,5 +1,7 @@
 """/v1/phones and /v1/models"""
 
+from collections.abc import Callable
+
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -7,7 +9,7 @@ from provisioning.domain.errors import Refused
 from provisioning.domain.line import check_text
 from provisioning.domain.mac import spelled
 from provisioning.domain.phone import rfc3339
-from provisioning.management import bodies, changes, views
+from provisioning.management import bodies, changes, life, views
 from provisioning.management.changes import Terms
 from provisioning.management.context import (
     Management,
@@ -22,11 +24,14 @@ from provisioning.management.context import (
     operation_path,
     operator,
     page,
+    removed,
     started,
     token,
 )
+from provisioning.management.snapshots import Subject
 from provisioning.rendering import compose
 from provisioning.store import accounts, phones
+from provisioning.store.operations import Operation
 from provisioning.store.phones import StoredPhone
 
 
@@ -71,7 +76,7 @@ async def create(request: web.Request) -> web.Response:
         shown.provisioning_url = _url(management, terms, stored, secret)
         return shown, f"/v1/phones/{mac}"
 
-    return await once(request, 201, work)
+    return await once(request, 201, work, subject=Subject("phone", mac), masked=("provisioning_url",))
 
 
 async def read(request: web.Request) -> web.Response:
@@ -84,18 +89,22 @@ async def change(request: web.Request) -> web.Response:
     changed = bodies.given(wanted)
     if changed.get("serial") is not None:
         check_text("serial", changed["serial"], 64)
-    mac = mac_in_path(request)
-    return await once(
-        request,
-        200,
-        lambda connection, terms: (views.phone(changes.change_phone(connection, terms, mac, changed)), None),
-    )
+    mac, management = mac_in_path(request), context(request)
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        stored, secret = changes.change_phone(connection, terms, mac, changed)
+        shown = views.phone(stored)
+        if secret is not None:
+            shown.provisioning_url = _url(management, terms, stored, secret)
+        return shown, None
+
+    return await once(request, 200, work, masked=("provisioning_url",) if "account" in changed else ())
 
 
 async def remove(request: web.Request) -> web.Response:
-    its, management = operator(request), context(request)
-    await management.database.write(changes.remove_phone, management.terms(its), mac_in_path(request))
-    return web.Response(status=204)
+    operator(request)
+    mac = mac_in_path(request)
+    return await removed(request, lambda connection, terms: changes.remove_phone(connection, terms, mac))
 
 
 async def promote(request: web.Request) -> web.Response:
@@ -111,18 +120,55 @@ async def resync(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    wanted, mac, management = await body(request, bodies.Reset), mac_in_path(request), context(request)
+    wanted, mac = await body(request, bodies.Reset), mac_in_path(request)
     public_ip = address_given(request, wanted.public_ip)
+    return await _with_new_url(request, lambda connection, terms: life.reset(connection, terms, mac, public_ip))
+
+
+async def ship(request: web.Request) -> web.Response:
+    operator(request)
+    mac, management = mac_in_path(request), context(request)
 
     def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
-        operation, secret = changes.reset(connection, terms, mac, public_ip)
-        shown = views.operation(operation, terms.now)
-        stored = phones.find(connection, mac)
-        if stored is not None:
-            shown.provisioning_url = _url(management, terms, stored, secret)
-        return shown, operation_path(operation)
+        stored, token = life.ship(connection, terms, mac)
+        expires_at = rfc3339(terms.now + terms.bootstrap)
+        return bodies.Shipped(views.phone(stored), _url(management, terms, stored, token), expires_at), None
 
-    return await once(request, 202, work)
+    return await once(request, 200, work, masked=("bootstrap_url",))
+
+
+async def give_back(request: web.Request) -> web.Response:
+    operator(request)
+    mac = mac_in_path(request)
+    return await started(request, lambda connection, terms: life.give_back(connection, terms, mac))
+
+
+async def new_secret(request: web.Request) -> web.Response:
+    mac = mac_in_path(request)
+    return await _with_new_url(request, lambda connection, terms: life.new_secret(connection, terms, mac))
+
+
+async def open_door(request: web.Request) -> web.Response:
+    wanted, mac = await body(request, bodies.OpenDoor), mac_in_path(request)
+    public_ip = address_given(request, wanted.public_ip)
+    return await once(
+        request, 200, lambda connection, terms: (views.phone(life.open_door(connection, terms, mac, public_ip)), None)
+    )
+
+
+async def close_door(request: web.Request) -> web.Response:
+    mac = mac_in_path(request)
+    return await removed(request, lambda connection, terms: life.close_door(connection, terms, mac))
+
+
+async def new_code(request: web.Request) -> web.Response:
+    mac = mac_in_path(request)
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        code = life.new_code(connection, terms, mac)
+        return bodies.ActivationCode(code, rfc3339(terms.now + terms.code)), None
+
+    return await once(request, 200, work, masked=("code",))
 
 
 async def documents(request: web.Request) -> web.Response:
@@ -165,6 +211,21 @@ async def events(request: web.Request) -> web.Response:
     )
     items = [bodies.Event(event_id, rfc3339(at), kind, detail) for event_id, at, kind, detail in found]
     return page(items, str(found[-1][0]) if len(found) == most else None)
+
+
+async def _with_new_url(
+    request: web.Request, change: Callable[[Connection, Terms], tuple[Operation, str]]
+) -> web.Response:
+    """202: the operation, and this once the URL with the phone's new secret."""
+    mac, management = mac_in_path(request), context(request)
+
+    def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
+        operation, secret = change(connection, terms)
+        shown = views.operation(operation, terms.now)
+        shown.provisioning_url = _url(management, terms, changes.find_phone(connection, terms, mac), secret)
+        return shown, operation_path(operation)
+
+    return await once(request, 202, work, masked=("provisioning_url",))
 
 
 def _url(management: Management, terms: Terms, stored: StoredPhone, secret: str) -> str:

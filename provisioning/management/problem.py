@@ -10,12 +10,16 @@ STATUS = {
     "invalid-json": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "cross-site": 403,
     "not-found": 404,
     "account-not-found": 404,
     "line-not-found": 404,
     "phone-not-found": 404,
     "operation-not-found": 404,
     "document-not-found": 404,
+    "no-open-door": 404,
+    "token-not-found": 404,
+    "session-not-found": 404,
     "model-unknown": 404,
     "method-not-allowed": 405,
     "account-exists": 409,
@@ -31,6 +35,10 @@ STATUS = {
     "slots-in-use": 409,
     "main-line": 409,
     "last-line": 409,
+    "phone-bound": 409,
+    "phone-returned": 409,
+    "door-refused": 409,
+    "proof-switched-off": 409,
     "public-ip-not-yours": 409,
     "public-ip-ambiguous": 409,
     "public-ip-mismatch": 409,
@@ -42,6 +50,7 @@ STATUS = {
     "public-ip-malformed": 422,
     "public-ip-required": 422,
     "idempotency-key-reused": 422,
+    "too-many-failures": 429,
     "broken": 500,
     "unsupported-by-model": 501,
     "busy": 503,
@@ -52,6 +61,8 @@ TITLES = {
     "invalid-json": "The body is no JSON",
     "unauthorized": "A valid token is needed",
     "forbidden": "The token does not allow this",
+    "cross-site": "The request may come from another site",
+    "too-many-failures": "Too many wrong tokens came from there",
     "invalid-value": "A value is not valid",
     "line-already-attached": "The line is on a phone already",
     "no-free-slot": "The phone is full",
@@ -74,6 +85,8 @@ def respond(refused: Refused) -> web.Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="provisioning"'
+    elif status == 429:
+        headers["Retry-After"] = str(refused.members["retry_after"])
     elif status == 503:
         headers["Retry-After"] = "5"
     return web.Response(

@@ -6,7 +6,19 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from provisioning.management import accounts, bodies, health, lines, operations, phones
+from provisioning.management import (
+    accounts,
+    alarms,
+    audit,
+    bodies,
+    health,
+    lines,
+    operations,
+    phones,
+    sessions,
+    tokens,
+)
+from provisioning.store.tokens import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,6 +36,12 @@ class Route:
     "How several are given: plainly, as {items, next}, or so a page at a time."
     query: tuple[str, ...] = ()
     token: bool = True
+    scope: Scope | None = None
+    "What a token must be allowed; None: to read for GET, to administer for everything else."
+
+    @property
+    def needs(self) -> Scope:
+        return self.scope or ("read" if self.method == "GET" else "admin")
 
 
 ROUTES = (
@@ -45,8 +63,26 @@ ROUTES = (
         gives=bodies.AttachablePhone,
         many="list",
     ),
-    Route("POST", "/v1/lines/{line}/attach", lines.attach, "Put it into a slot", bodies.Attach, bodies.Operation, 202),
-    Route("POST", "/v1/lines/{line}/detach", lines.detach, "Take it out", bodies.Detach, bodies.Operation, 202),
+    Route(
+        "POST",
+        "/v1/lines/{line}/attach",
+        lines.attach,
+        "Put it into a slot",
+        bodies.Attach,
+        bodies.Operation,
+        202,
+        scope="operate",
+    ),
+    Route(
+        "POST",
+        "/v1/lines/{line}/detach",
+        lines.detach,
+        "Take it out",
+        bodies.Detach,
+        bodies.Operation,
+        202,
+        scope="operate",
+    ),
     Route("GET", "/v1/phones", phones.list_phones, "Phones", gives=bodies.Phone, many="pages", query=("account",)),
     Route("POST", "/v1/phones", phones.create, "Make a phone", bodies.NewPhone, bodies.Phone, 201),
     Route("GET", "/v1/phones/{mac}", phones.read, "One phone", gives=bodies.Phone),
@@ -60,8 +96,18 @@ ROUTES = (
         bodies.Promote,
         bodies.Operation,
         202,
+        scope="operate",
     ),
-    Route("POST", "/v1/phones/{mac}/resync", phones.resync, "Make it fetch now", bodies.Resync, bodies.Operation, 202),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/resync",
+        phones.resync,
+        "Make it fetch now",
+        bodies.Resync,
+        bodies.Operation,
+        202,
+        scope="operate",
+    ),
     Route(
         "POST",
         "/v1/phones/{mac}/reset",
@@ -70,6 +116,51 @@ ROUTES = (
         bodies.Reset,
         bodies.Operation,
         202,
+        scope="operate",
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/ship",
+        phones.ship,
+        "Arm it with a one-time URL, for the vendor's redirect service or for staging",
+        gives=bodies.Shipped,
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/return",
+        phones.give_back,
+        "Take it back: no line, nothing it knows is worth anything",
+        gives=bodies.Operation,
+        status=202,
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/secret",
+        phones.new_secret,
+        "Give it a new secret; the present one is valid until it shows the new one",
+        gives=bodies.Operation,
+        status=202,
+        scope="operate",
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/door",
+        phones.open_door,
+        "Let it fetch its lines from this address without another proof, once, for a while",
+        bodies.OpenDoor,
+        bodies.Phone,
+        scope="operate",
+    ),
+    Route(
+        "DELETE", "/v1/phones/{mac}/door", phones.close_door, "Close its open door", status=204, scope="operate"
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/code",
+        phones.new_code,
+        "Make an activation code, to be typed on the phone",
+        gives=bodies.ActivationCode,
+        scope="operate",
     ),
     Route(
         "GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, many="array"
@@ -88,6 +179,41 @@ ROUTES = (
         query=("phone", "line", "state"),
     ),
     Route("GET", "/v1/operations/{id}", operations.read, "One operation", gives=bodies.Operation),
+    Route(
+        "GET",
+        "/v1/tokens",
+        tokens.list_tokens,
+        "Tokens, and when each was used last",
+        gives=bodies.Token,
+        many="pages",
+        scope="admin",
+    ),
+    Route("POST", "/v1/tokens", tokens.create, "Make a token", bodies.NewToken, bodies.Token, 201),
+    # Any token may remove itself; the handler asks for more where it is another.
+    Route("DELETE", "/v1/tokens/{id}", tokens.remove, "Remove it; a token may remove itself", status=204, scope="read"),
+    Route(
+        "POST",
+        "/v1/sessions",
+        sessions.create,
+        "Exchange a token for a session's cookie",
+        bodies.NewSession,
+        bodies.Session,
+        201,
+        token=False,
+    ),
+    Route("GET", "/v1/sessions/current", sessions.read, "The session that the cookie is of", gives=bodies.Session),
+    Route("DELETE", "/v1/sessions/current", sessions.remove, "End it", status=204, scope="read"),
+    Route(
+        "GET",
+        "/v1/audit",
+        audit.list_entries,
+        "Every change, the newest first",
+        gives=bodies.AuditEntry,
+        many="pages",
+        query=("subject",),
+        scope="admin",
+    ),
+    Route("GET", "/v1/alarms", alarms.list_alarms, "Alarms, the newest first", gives=bodies.Alarm, many="pages"),
     Route("GET", "/healthz", health.healthz, "This process answers", token=False),
     Route("GET", "/readyz", health.readyz, "It can serve", token=False),
     Route("GET", "/metrics", health.metrics, "Counters for Prometheus", token=False),

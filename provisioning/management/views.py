@@ -2,20 +2,29 @@
 
 import re
 
+from provisioning.domain import life
 from provisioning.domain import operation as operations
 from provisioning.domain.catalogue import Model
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
 from provisioning.management import bodies
 from provisioning.store.accounts import Account
+from provisioning.store.alarms import Alarm
+from provisioning.store.audit import Entry
 from provisioning.store.lines import StoredLine
 from provisioning.store.operations import Operation
-from provisioning.store.phones import StoredPhone
+from provisioning.store.phones import Door, StoredPhone
+from provisioning.store.tokens import Token
 
 _FIRMWARE = re.compile(r"\b\d+(?:\.\d+){2,}")
 
 
 def account(stored: Account) -> bodies.Account:
-    return bodies.Account(stored.account, stored.name, rfc3339(stored.created_at))
+    return bodies.Account(
+        account=stored.account,
+        name=stored.name,
+        proofs=None if stored.proofs is None else stored.proofs.split(),
+        created_at=rfc3339(stored.created_at),
+    )
 
 
 def line(stored: StoredLine) -> bodies.Line:
@@ -49,6 +58,8 @@ def phone(stored: StoredPhone) -> bodies.Phone:
         last_seen=_time(its.seen_at),
         user_agent=stored.user_agent,
         firmware=found.group() if found else None,
+        state=life.state(stored.life),
+        door=None if stored.door is None else _door(stored.door),
         created_at=rfc3339(stored.created_at),
     )
 
@@ -108,6 +119,41 @@ def operation(stored: Operation, now: float) -> bodies.Operation:
         ),
         error=None if error is None else bodies.Reason(error.code, error.detail),
     )
+
+
+def token(stored: Token) -> bodies.Token:
+    return bodies.Token(
+        id=stored.id,
+        name=stored.name,
+        scope=stored.scope,
+        account=stored.account,
+        created_at=rfc3339(stored.created_at),
+        expires_at=_time(stored.expires_at),
+        used_at=_time(stored.used_at),
+        used_from=stored.used_from,
+    )
+
+
+def audit_entry(stored: Entry) -> bodies.AuditEntry:
+    return bodies.AuditEntry(
+        stored.id,
+        rfc3339(stored.at),
+        stored.who,
+        stored.address,
+        stored.action,
+        stored.subject,
+        stored.before,
+        stored.after,
+        stored.hash.hex(),
+    )
+
+
+def alarm(stored: Alarm) -> bodies.Alarm:
+    return bodies.Alarm(stored.id, rfc3339(stored.at), stored.kind, stored.mac, stored.detail)
+
+
+def _door(its: Door) -> bodies.Door:
+    return bodies.Door(its.place, its.opened_by, rfc3339(its.opened_at), rfc3339(its.closes_at))
 
 
 def _held(its: Phone) -> list[bodies.HeldLine]:

@@ -10,19 +10,24 @@ import time
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
+from sqlalchemy.exc import SQLAlchemyError
 
+from provisioning.config import Config
 from provisioning.domain import address as addresses
-from provisioning.domain.address import Address, Network
+from provisioning.domain.address import Address
 from provisioning.domain.catalogue import Document, Model
 from provisioning.domain.errors import Fault
+from provisioning.domain.guard import Guard, refusal_line
 from provisioning.domain.mac import Mac
-from provisioning.domain.proof import Proof, Shown, prove
 from provisioning.metrics import Metrics
 from provisioning.phones import request as requests
 from provisioning.phones import response as ready
 from provisioning.phones.access_log import AccessLog
 from provisioning.phones.cache import Cache, Rendered
+from provisioning.phones.connection import Connection
 from provisioning.phones.firmware import Firmware
+from provisioning.phones.login import Login
+from provisioning.phones.proving import Proving
 from provisioning.phones.recorder import Recorder
 from provisioning.phones.request import Asked
 from provisioning.phones.response import Ready
@@ -31,11 +36,12 @@ from provisioning.rendering.compose import Site
 from provisioning.rendering.encoders import Unencodable
 from provisioning.store.fetch import Found, PhoneReader
 from provisioning.store.phones import join_addresses
-from provisioning.store.secrets import etag, fingerprint
+from provisioning.store.secrets import etag
 from provisioning.store.visits import Refusal, Visit
 from provisioning.vendors import Vendors
 
 log = logging.getLogger(__name__)
+refusals = logging.getLogger("provisioning.guard")
 
 _METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
 _PLAIN = {"Server": ready.SERVER, "Content-Type": "text/plain; charset=utf-8"}
@@ -50,22 +56,27 @@ class Documents:
     def __init__(
         self,
         *,
+        config: Config,
         vendors: Vendors,
         site: Site,
         firmware: Firmware,
         reader: PhoneReader,
+        proving: Proving,
+        login: Login,
+        guard: Guard,
         recorder: Recorder,
         etag_key: bytes,
-        cache_bytes: int,
-        trusted: tuple[Network, ...],
         access_log: AccessLog,
         metrics: Metrics,
     ) -> None:
         self._reader = reader
+        self._proving = proving
+        self._login = login
+        self._guard = guard
         self._recorder = recorder
         self._etag_key = etag_key
-        self._cache_bytes = cache_bytes
-        self._trusted = trusted
+        self._cache_bytes = config.limits.cache_bytes
+        self._trusted = config.network.trusted_proxies
         self._access_log = access_log
         self._metrics = metrics
         self.reload(vendors, site, firmware)
@@ -88,11 +99,10 @@ class Documents:
             if document.lines
         }
 
-    async def answer(self, request: web.BaseRequest, proxied: Address | None) -> web.StreamResponse | Ready:
-        """`proxied`: the address that a PROXY header gave for this connection."""
+    async def answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse | Ready:
         started = time.perf_counter()
         asked = requests.read(request.raw_path)
-        peer = proxied if proxied is not None else _peer(request)
+        peer = connection.proxied if connection.proxied is not None else _peer(request)
         forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ()) if self._trusted else ()
         address = peer if not self._trusted else addresses.client(peer, forwarded, self._trusted)
         proof: str = "-"
@@ -110,11 +120,15 @@ class Documents:
             elif asked.mac is None:
                 response = _plain(404, _NOT_FOUND)
             else:
-                response, visit = self._own(request, asked, asked.mac, address)
+                response, visit = await self._own(request, asked, asked.mac, address, connection)
                 proof = "-" if visit is None else visit.proof
         except ConnectionError:
             # The phone went away in the middle of an image.
             raise
+        except SQLAlchemyError as error:
+            # Only a one-time token or code is written before the answer, and is still good.
+            log.warning("a token cannot be burnt: %s", type(error).__name__)
+            response = _plain(503, b"try again\n", {"Retry-After": "5"})
         except Exception as error:  # noqa: BLE001  whatever is broken, the phone gets an answer
             # The exception's text may hold a phone's values, so only its place is told.
             log.error(  # noqa: TRY400
@@ -144,13 +158,14 @@ class Documents:
             )
         return response
 
-    def _own(
-        self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None
+    async def _own(
+        self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None, connection: Connection
     ) -> tuple[web.Response | Ready, Visit | None]:
         """A document with a MAC in its name."""
-        found, proof = self._prove(asked, mac, address)
+        found, proof, reason, wrong_codes = await self._proving.prove(request, asked, mac, address, connection)
         if found is None or proof is None:
-            return self._strange(request, asked, mac, address), None
+            return self._strange(request, asked, mac, address, connection, reason, wrong_codes), None
+        self._guard.proved(time.monotonic())
         model = self._catalogue.models.get(found.model)
         if model is None:
             raise Fault(f"the model {found.model} is in no vendor's folder any more")
@@ -165,14 +180,14 @@ class Documents:
             agent,
             moved_from=found.public_ip if public_ip is not None and found.public_ip != public_ip else None,
             proof=proof,
-            first_shown=found.secret_hash if found.shown_at is None else None,
+            first_shown=found.secret_hash if found.secret_hash is not None and found.shown_at is None else None,
         )
         document = model.documents.get(asked.shape)
         if document is None:
             return _plain(404, _NOT_FOUND), visit
         rendered = self._cache.get(found.id, asked.shape, found.revision)
         if rendered is None:
-            rendered = self._render(found, model, document, asked.secret if proof == "secret" else None)
+            rendered = self._render(found, model, document)
             self._cache.put(found.id, asked.shape, rendered)
         if news and document.lines and request.method == hdrs.METH_GET:
             # Also when it is unchanged (304): then the phone has it already.
@@ -181,37 +196,50 @@ class Documents:
             )
         return self._respond(request, rendered), visit
 
-    def _prove(self, asked: Asked, mac: Mac, address: Address | None) -> tuple[Found | None, Proof | None]:
-        """Looks up what is shown, never the MAC itself: see domain/proof.py."""
-        if asked.secret is not None:
-            found = self._reader.by_secret(fingerprint(asked.secret))
-            if found is not None and (proof := prove(mac, Shown(secret_of=found.mac))):
-                return found, proof
-        if address is not None:
-            found = self._reader.by_door(mac, addresses.place(address), time.time())
-            if found is not None:
-                return found, prove(mac, Shown(door_of=found.mac))
-        return None, None
-
     def _strange(
-        self, request: web.BaseRequest, asked: Asked, mac: Mac, address: Address | None
+        self,
+        request: web.BaseRequest,
+        asked: Asked,
+        mac: Mac,
+        address: Address | None,
+        connection: Connection,
+        reason: str,
+        wrong_codes: int,
     ) -> web.Response | Ready:
-        """No proof: an answer chosen from the request alone."""
+        """No proof: an answer chosen from the request alone, and from how often such requests came."""
         vendor = self._catalogue.of_prefix(mac)
         stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
-        if vendor is None or stage0 is not None:
-            public_ip = None if address is None else str(address)
-            self._recorder.refusal(Refusal(mac, time.time(), public_ip, requests.redacted(asked.name)))
+        if vendor is None or stage0 is not None or asked.login:
+            public_ip = None if address is None else _spelled(address)
+            name = requests.redacted(asked.name)
+            self._recorder.refusal(Refusal(mac, time.time(), public_ip, name, reason, wrong_codes))
+            if not self._proving.on_trial(address):
+                verdict = self._guard.failed(address, mac, time.monotonic())
+                self._metrics.count("strangers_refused_total")
+                refusals.info(refusal_line(address, verdict.reason or reason, mac, name))
+                for alarm in verdict.alarms:
+                    self._recorder.alarm(alarm)
+                if verdict.limit is not None:
+                    self._metrics.count("strangers_limited_total")
+                    return _plain(429, b"too many requests\n", {"Retry-After": str(self._guard.retry_after)})
+        if asked.login:
+            basic = self._proving.channel(request, connection) != "clear"
+            refused = _plain(401, b"a user name and password are needed\n")
+            for challenge in self._login.challenges(mac, basic=basic):
+                refused.headers.add(hdrs.WWW_AUTHENTICATE, challenge)
+            return refused
         if stage0 is None:
             return _plain(404, _NOT_FOUND)
         self._metrics.count("stage0_served_total")
         return self._respond(request, stage0)
 
-    def _render(self, found: Found, model: Model, document: Document, secret: str | None) -> Rendered:
-        """The lines are read after the revision: they can only be newer than it says, never older."""
+    def _render(self, found: Found, model: Model, document: Document) -> Rendered:
+        """The lines are read after the revision: they can only be newer than it says, never older.
+
+        A phone that was returned is told that it has none, and no secret.
+        """
         held = self._reader.lines(found.id)
-        if secret is None:
-            secret = self._reader.secret(found.id, found.mac)
+        secret = self._reader.secret(found.id, found.mac) if found.returned_at is None else None
         body = self._renderer.render(document, model, compose.stage1(self._site, model, found.mac, secret, held))
         self._metrics.count("documents_rendered_total")
         attached = join_addresses(line.address_of_record for _, line in held)
@@ -273,7 +301,9 @@ def _shown_path(asked: Asked | None, raw_path: str) -> str:
     folder = "firmware/" if asked.firmware else ""
     # A URL that ends with the secret has it for its name.
     name = requests.redacted(asked.name)
-    return f"/-/{folder}{name}" if asked.secret else f"/{folder}{name}"
+    if asked.secret or asked.code:
+        return f"/-/{folder}{name}"
+    return f"/{requests.LOGIN}/{folder}{name}" if asked.login else f"/{folder}{name}"
 
 
 def _place(error: BaseException) -> str:

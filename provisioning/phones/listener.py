@@ -1,4 +1,4 @@
-"""The phones' sockets: a cap on connections taken before TLS, deadlines, and the PROXY protocol.
+"""The phones' sockets: caps on connections, taken before TLS; deadlines; and the PROXY protocol.
 
 aiohttp and asyncio accept without a bound and give a silent TLS connection a minute; after a
 power cut a street of phones arrives at once (docs/ARCHITECTURE.md). So accepting is ours; HTTP
@@ -17,9 +17,12 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from provisioning.domain import address as addresses
-from provisioning.domain.address import Address, Network
+from provisioning.domain.address import Network
 from provisioning.metrics import Metrics
 from provisioning.phones import proxy_protocol
+from provisioning.phones import request as requests
+from provisioning.phones.connection import Connection, Kind
+from provisioning.phones.protocol import GOODBYE, Handler, Server, taken
 from provisioning.phones.response import Ready
 
 log = logging.getLogger(__name__)
@@ -27,13 +30,19 @@ log = logging.getLogger(__name__)
 BACKLOG = 4096
 _AT_ONCE = 64
 "Connections accepted in one turn of the loop, so that those being served get theirs."
-_GOODBYE = 2.0
-"Seconds that a stop waits for connections whose peers are slow to close."
 _STALLED = 6
 "Times the deadline of a request that a phone may take nothing of an answer: some write flash meanwhile."
+_LEAST = 16 * 1024
+"Bytes of an answer that a phone takes in that time; a peer that takes less holds the connection on purpose."
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 60\r\n"
+    b"Cache-Control: no-store\r\nServer: provisioning\r\nDate: "
+)
+_GONE = Connection("http")
+"Of a request whose connection ended before its turn came: whatever is answered, nobody reads it."
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-Answer = Callable[[web.BaseRequest, Address | None], Awaitable[web.StreamResponse | Ready]]
+Answer = Callable[[web.BaseRequest, Connection], Awaitable[web.StreamResponse | Ready]]
 
 
 class PhonesListener:
@@ -44,6 +53,8 @@ class PhonesListener:
         answer: Answer,
         *,
         connections: int,
+        connections_per_address: int,
+        answers: int,
         handshake: float,
         request: float,
         trusted: tuple[Network, ...],
@@ -51,33 +62,35 @@ class PhonesListener:
     ) -> None:
         self._answer = answer
         self._most = connections
+        self._most_of_one = connections_per_address
+        self._most_answers = answers
         self._handshake = handshake
-        # For a phone that vanished, or reads nothing of what it asked for: in milliseconds.
-        self._stalled = int(_STALLED * request * 1000)
+        self._stalled = _STALLED * request
         self._trusted = trusted
         self._metrics = metrics
         self._open = 0
         self._held_back = False
-        self._sockets: dict[socket.socket, ssl.SSLContext | None] = {}
-        self._proxied: dict[RequestHandler, Address | None] = {}
+        self._sockets: dict[socket.socket, tuple[Kind, ssl.SSLContext | None]] = {}
+        self._places: dict[str | bytes, int] = {}
+        "Connections of each address."
+        self._connections: dict[RequestHandler, Connection] = {}
+        self._answering: dict[RequestHandler, tuple[float, int] | None] = {}
+        "Requests being answered, each with when how much of the answers had last been taken."
         self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._http = _Server(
-            self._handle,
-            closed=self._closed,
-            # From the connection's first moment: also the deadline of the first complete request.
-            keepalive_timeout=request,
-            tcp_keepalive=False,
-            # A request's body is nothing we read.
-            lingering_time=0.0,
-            access_log=None,
-            # aiohttp prints a traceback for each malformed request, which is a stranger's to choose.
-            logger=_quiet(),
-        )
+        # What it takes instead of a response (phones/response.py) is not in aiohttp's types.
+        self._http = Server(self._handle, deadline=request, lost=self._lost)  # type: ignore[arg-type]
+        self._looking = self._loop.call_later(request, self._look, request)
 
-    def add(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._sockets[listening] = context
+    def add(self, listening: socket.socket, context: ssl.SSLContext | None, kind: Kind) -> None:
+        self._sockets[listening] = kind, context
         self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def use(self, listening: socket.socket, context: ssl.SSLContext) -> None:
+        """For connections from now on; those that are there, and handshakes under way, go on with theirs."""
+        if listening in self._sockets:
+            kind, _ = self._sockets[listening]
+            self._sockets[listening] = kind, context
 
     async def close(self) -> None:
         """Stops accepting, lets running requests end."""
@@ -85,6 +98,7 @@ class PhonesListener:
             self._loop.remove_reader(listening.fileno())
             listening.close()
         self._sockets.clear()
+        self._looking.cancel()
         for task in list(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -92,7 +106,7 @@ class PhonesListener:
         await self._http.shutdown(timeout=5.0)
         # A closed TLS connection lasts until its peer has said good-bye too, or has taken what was sent.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE):
+            async with asyncio.timeout(GOODBYE):
                 await self._http.all_gone()
         for transport in list(self._http.transports.values()):
             transport.abort()
@@ -114,35 +128,51 @@ class PhonesListener:
                 self._hold_back()
                 self._loop.call_later(0.1, self._resume)
                 return
+            # A proxy's connections are many people's.
+            proxy = bool(self._trusted) and addresses.within(addresses.parse(peer[0]), self._trusted)
+            place = None if proxy else _place(peer[0])
+            if place is not None:
+                held = self._places.get(place, 0)
+                if held >= self._most_of_one:
+                    self._metrics.count("connections_refused_total")
+                    connection.close()
+                    continue
+                self._places[place] = held + 1
             connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._stalled)
+            # For a phone that vanished, or reads nothing of what it asked for (zero window, RFC 9293
+            # section 3.8.6.1): Linux counts the time in which its window stays shut, too.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stalled * 1000))
             self._open += 1
             self._metrics.count("connections_accepted_total")
-            task = self._loop.create_task(self._serve(connection, peer[0], self._sockets[listening]))
+            task = self._loop.create_task(self._serve(connection, place, *self._sockets[listening]))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
 
-    async def _serve(self, connection: socket.socket, peer: str, context: ssl.SSLContext | None) -> None:
-        handler: RequestHandler | None = None
-        proxied: Address | None = None
+    async def _serve(
+        self, connection: socket.socket, place: str | bytes | None, kind: Kind, context: ssl.SSLContext | None
+    ) -> None:
+        """`place` None: a trusted proxy."""
+        handler: Handler | None = None
+        its = Connection(kind)
         taken = False
 
-        def protocol() -> RequestHandler:
+        def protocol() -> Handler:
             nonlocal handler
             handler = self._http()
-            if proxied is not None:
-                self._proxied[handler] = proxied
+            handler.place = place
+            self._connections[handler] = its
             return handler
 
         try:
-            if self._trusted and addresses.within(addresses.parse(peer), self._trusted):
+            if place is None:
                 async with asyncio.timeout(self._handshake):
-                    proxied = await proxy_protocol.read(connection)
+                    its = Connection(kind, await proxy_protocol.read(connection))
             await self._loop.connect_accepted_socket(
                 protocol,
                 connection,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else self._handshake,
+                ssl_shutdown_timeout=None if context is None else self._stalled,
             )
             taken = True
         except (OSError, TimeoutError, ValueError):
@@ -152,15 +182,50 @@ class PhonesListener:
         finally:
             if not taken:
                 connection.close()
-                self._closed(handler)
+                if handler is not None:
+                    self._connections.pop(handler, None)
+                self._closed(place)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse | Ready:
-        return await self._answer(request, self._proxied.get(request.protocol) if self._proxied else None)
+        handler = request.protocol
+        if len(self._answering) >= self._most_answers and _lasts(request):
+            self._metrics.count("answers_refused_total")
+            return Ready(503, _BUSY, b"")
+        self._answering[handler] = None
+        try:
+            return await self._answer(request, self._connections.get(handler, _GONE))
+        finally:
+            self._answering.pop(handler, None)
 
-    def _closed(self, handler: RequestHandler | None) -> None:
+    def _look(self, every: float) -> None:
+        """Ends answers of which next to nothing is taken. A peer that takes a byte now and then keeps TCP content."""
+        now = self._loop.time()
+        for handler, since in list(self._answering.items()):
+            transport = handler.transport
+            if transport is None or not handler.writing_paused:
+                # It waits for us, not for its phone.
+                self._answering[handler] = None
+                continue
+            acknowledged, _ = taken(transport)
+            if since is None or acknowledged - since[1] >= _LEAST:
+                self._answering[handler] = now, acknowledged
+            elif now - since[0] >= self._stalled:
+                self._metrics.count("answers_cut_total")
+                transport.abort()
+        self._looking = self._loop.call_later(every, self._look, every)
+
+    def _lost(self, handler: Handler) -> None:
+        self._connections.pop(handler, None)
+        self._closed(handler.place)
+
+    def _closed(self, place: str | bytes | None) -> None:
         self._open -= 1
-        if handler is not None:
-            self._proxied.pop(handler, None)
+        if place is not None:
+            held = self._places.get(place, 0)
+            if held > 1:
+                self._places[place] = held - 1
+            else:
+                self._places.pop(place, None)
         if self._held_back and self._open < self._most:
             self._resume()
 
@@ -179,32 +244,17 @@ class PhonesListener:
                 self._loop.add_reader(listening.fileno(), self._accept, listening)
 
 
-class _Server(web.Server):
-    """aiohttp's low-level server, which knows its connections until they are really gone, and tells then."""
-
-    def __init__(self, *args: object, closed: Callable[[RequestHandler], None], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
-        self._told = closed
-        self.transports: dict[RequestHandler, asyncio.Transport] = {}
-        self._one_gone = asyncio.Event()
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self.transports[handler] = transport
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        self.transports.pop(handler, None)
-        self._one_gone.set()
-        self._told(handler)
-
-    async def all_gone(self) -> None:
-        while self.transports:
-            self._one_gone.clear()
-            await self._one_gone.wait()
+def _place(peer: str) -> str | bytes:
+    """Whose connections are counted together: as domain.address.place, without its cost."""
+    if ":" not in peer:
+        return peer
+    if "." in peer:
+        # IPv4 at a socket that takes both, ::ffff:198.51.100.7.
+        return peer.rpartition(":")[2]
+    return socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])[:8]
 
 
-def _quiet() -> logging.Logger:
-    quiet = logging.getLogger("provisioning.phones.http")
-    quiet.setLevel(logging.CRITICAL)
-    return quiet
+def _lasts(request: web.BaseRequest) -> bool:
+    """A document is answered in no time, so that refusing it would spare nothing."""
+    asked = requests.read(request.raw_path)
+    return asked is not None and asked.firmware

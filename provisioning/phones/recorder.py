@@ -6,12 +6,16 @@ and, past a bound, counted as lost.
 
 import asyncio
 import logging
+import time
+from dataclasses import asdict, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from provisioning.domain.guard import Alarm, Sweep
 from provisioning.domain.mac import Mac
 from provisioning.metrics import Metrics
-from provisioning.store import visits
+from provisioning.phones.reopening import Reopening
+from provisioning.store import alarms, visits
 from provisioning.store.database import Database
 from provisioning.store.visits import Refusal, Visit
 
@@ -25,11 +29,13 @@ MOST = 200_000
 
 
 class Recorder:
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, metrics: Metrics, reopening: Reopening) -> None:
         self._database = database
         self._metrics = metrics
+        self._reopening = reopening
         self._visits: dict[int, Visit] = {}
         self._refusals: dict[Mac, Refusal] = {}
+        self._alarms: list[tuple[float, Alarm]] = []
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -58,8 +64,17 @@ class Recorder:
             self._news.set()
 
     def refusal(self, refusal: Refusal) -> None:
-        if len(self._refusals) < MOST:
-            self._refusals[refusal.mac] = refusal
+        earlier = self._refusals.get(refusal.mac)
+        if earlier is not None:
+            refusal = replace(refusal, codes=refusal.codes + earlier.codes)
+        elif len(self._refusals) >= MOST:
+            return
+        self._refusals[refusal.mac] = refusal
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Of the guard: few, for it raises each once a window."""
+        log.warning("alarm: %s", alarm)
+        self._alarms.append((time.time(), alarm))
 
     async def _run(self) -> None:
         while not self._closing:
@@ -78,6 +93,7 @@ class Recorder:
         visitors = sorted(self._visits.values(), key=lambda visit: not visit.is_news)
         self._visits = {}
         refusals, self._refusals = self._refusals, {}
+        raised, self._alarms = self._alarms, []
         try:
             while visitors:
                 await self._database.write(visits.record, visitors[:BATCH])
@@ -86,12 +102,19 @@ class Recorder:
                 del visitors[:BATCH]
             if refusals:
                 await self._record_refusals(refusals)
+            while raised:
+                at, alarm = raised[0]
+                kind = "sweep" if isinstance(alarm, Sweep) else "many-misses"
+                await self._database.write(alarms.raise_alarm, at, kind, None, **asdict(alarm))
+                self._metrics.count("alarms_raised_total")
+                del raised[0]
         except SQLAlchemyError as error:
             log.warning("visits cannot be recorded, trying again: %s", type(error).__name__)
             for visit in visitors:
                 later = self._visits.get(visit.phone_id)
                 self._visits[visit.phone_id] = visit if later is None else _both(visit, later)
             self._refusals = refusals | self._refusals
+            self._alarms = raised + self._alarms
             return False
         return True
 
@@ -101,7 +124,7 @@ class Recorder:
             known = await self._database.read(visits.known_macs, macs[start : start + BATCH])
             if known:
                 rows = [(phone_id, refusals[mac]) for mac, phone_id in known.items()]
-                await self._database.write(visits.record_refusals, rows)
+                await self._database.write(self._reopening.record, rows)
 
 
 def _both(earlier: Visit, later: Visit) -> Visit:

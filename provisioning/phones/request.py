@@ -2,15 +2,20 @@
 
 import functools
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from provisioning.domain import mac as macs
 from provisioning.domain.mac import Mac
 
-# No directory but the secret: nothing of a request's text ever becomes a path.
-_PATH = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?([A-Za-z0-9:._-]{1,96})", re.ASCII)
-_FIRMWARE = re.compile(r"/{1,2}(?:([0-9a-f]{32})/{1,2})?firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
+LOGIN = "login"
+"The directory that asks for a user name and password."
+CODE_DIGITS = 6
+
+# No directory but what is shown: nothing of a request's text ever becomes a path.
+_SHOWN = rf"/{{1,2}}(?:([0-9a-f]{{32}}|[0-9]{{6}}|{LOGIN})/{{1,2}})?"
+_PATH = re.compile(_SHOWN + r"([A-Za-z0-9:._-]{1,96})", re.ASCII)
+_FIRMWARE = re.compile(_SHOWN + r"firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
 _LONGEST_REMEMBERED = 128
 _LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
 # RFC 9112 section 3.2.2: a server takes the absolute form too.
@@ -22,7 +27,10 @@ class Asked(NamedTuple):
     shape: str
     "The name in lower case, the MAC in it replaced by {mac}."
     mac: Mac | None
-    secret: str | None
+    secret: str | None = None
+    "A phone's own, or its bootstrap token."
+    code: str | None = None
+    login: bool = False
     firmware: bool = False
 
 
@@ -42,12 +50,19 @@ def _read(raw_path: str) -> Asked | None:
     match = _PATH.fullmatch(path)
     if match is None:
         match = _FIRMWARE.fullmatch(path)
-        return None if match is None else Asked(match[2], "", None, match[1], firmware=True)
-    secret, name = match.groups()
-    found = macs.find(name)
+        return None if match is None else Asked(match[2], "", None, **_shown(match[1]), firmware=True)
+    found = macs.find(match[2])
     if found is None:
-        return Asked(name, name.lower(), None, secret)
-    return Asked(name, found[1], found[0], secret)
+        return Asked(match[2], match[2].lower(), None, **_shown(match[1]))
+    return Asked(match[2], found[1], found[0], **_shown(match[1]))
+
+
+def _shown(directory: str | None) -> dict[str, Any]:
+    if directory is None:
+        return {}
+    if directory == LOGIN:
+        return {"login": True}
+    return {"code" if len(directory) == CODE_DIGITS else "secret": directory}
 
 
 # Phones ask for the same all their lives.

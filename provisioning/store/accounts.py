@@ -1,6 +1,7 @@
 """Accounts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
@@ -13,9 +14,11 @@ class Account:
     account: str
     name: str
     created_at: float
+    proofs: str | None = None
+    "What its phones' proofs are narrowed to, separated by blanks."
 
 
-_COLUMNS = (accounts.c.id, accounts.c.account, accounts.c.name, accounts.c.created_at)
+_COLUMNS = (accounts.c.id, accounts.c.account, accounts.c.name, accounts.c.created_at, accounts.c.proofs)
 
 
 def find(connection: Connection, account: str) -> Account | None:
@@ -49,8 +52,8 @@ def add(connection: Connection, account: str, name: str, now: float) -> Account:
     return Account(key, account, name, now)
 
 
-def rename(connection: Connection, account_id: int, name: str) -> None:
-    connection.execute(update(accounts).where(accounts.c.id == account_id).values(name=name))
+def change(connection: Connection, account_id: int, changed: dict[str, Any]) -> None:
+    connection.execute(update(accounts).where(accounts.c.id == account_id).values(**changed))
 
 
 def is_used(connection: Connection, account_id: int) -> bool:

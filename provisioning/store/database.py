@@ -16,9 +16,10 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
@@ -134,6 +135,17 @@ def check_schema(path: Path) -> None:
         )
     if found[0] > SCHEMA:
         raise Fault(f"{path}: has schema {found[0]}, made by a newer program than this one ({SCHEMA})")
+
+
+def direct(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection of a write, for what every change runs: statements that are compiled
+    already cost a tenth of what they cost through SQLAlchemy. In the same transaction.
+    """
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+def compiled(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 def is_busy(error: BaseException) -> bool:

@@ -7,17 +7,19 @@ in WAL mode no writer can block it (docs/ARCHITECTURE.md).
 
 import sqlite3
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import CompoundSelect, Select, bindparam, literal, or_, select
 from sqlalchemy.dialects import sqlite
 
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
+from provisioning.store import binding
 from provisioning.store import lines as stored_lines
+from provisioning.store import phones as stored_phones
 from provisioning.store.phones import secret_context
 from provisioning.store.secrets import KeyRing, fingerprint
-from provisioning.store.tables import accounts, doors, lines, phone_secrets, phones, slots
+from provisioning.store.tables import accounts, activation_codes, doors, lines, phone_secrets, phones, slots
 from provisioning.store.tokens import Token
 from provisioning.store.tokens import by_hash as tokens_by_hash
 
@@ -32,10 +34,23 @@ class Found(NamedTuple):
     fetched_revision: int
     public_ip: str | None
     user_agent: str | None
-    secret_hash: bytes | None
-    "Of the secret that was shown; None where a door was passed."
-    shown_at: float | None
+    returned_at: float | None
+    proofs: str | None
+    "Those that its account accepts, separated by blanks; None: the operator's."
+    kind: str = ""
+    "Of the secret that was shown: own or bootstrap."
+    secret_hash: bytes | None = None
+    shown_at: float | None = None
     "When the secret was first shown."
+
+
+class Candidate(NamedTuple):
+    """A secret that would be the right password for a MAC."""
+
+    kind: Literal["own", "code"]
+    hash: bytes
+    key_id: str
+    sealed: bytes
 
 
 _PHONE = (
@@ -46,22 +61,45 @@ _PHONE = (
     phones.c.fetched_revision,
     phones.c.public_ip,
     phones.c.user_agent,
+    phones.c.returned_at,
+    accounts.c.proofs,
 )
+_WITH_ACCOUNT = phones.join(accounts)
 
 _BY_SECRET = (
-    select(*_PHONE, phone_secrets.c.hash, phone_secrets.c.shown_at)
-    .join(phone_secrets, phone_secrets.c.phone_id == phones.c.id)
+    select(*_PHONE, phone_secrets.c.kind, phone_secrets.c.hash, phone_secrets.c.shown_at)
+    .select_from(_WITH_ACCOUNT.join(phone_secrets))
     .where(phone_secrets.c.hash == bindparam("hash"))
 )
-# A door that was opened in the future is not open: the clock was set back since.
+_BY_CODE = (
+    select(*_PHONE)
+    .select_from(_WITH_ACCOUNT.join(activation_codes))
+    .where(activation_codes.c.hash == bindparam("hash"), binding.usable(bindparam("now")))
+)
+_BY_MAC = select(*_PHONE).select_from(_WITH_ACCOUNT).where(phones.c.mac == bindparam("mac"))
+# A door that was opened, or passed, in the future is not open: the clock was set back since.
 _BY_DOOR = (
     select(*_PHONE)
-    .join(doors, doors.c.phone_id == phones.c.id)
+    .select_from(_WITH_ACCOUNT.join(doors))
     .where(
         doors.c.mac == bindparam("mac"),
         doors.c.place == bindparam("place"),
         doors.c.opened_at <= bindparam("now"),
         doors.c.closes_at > bindparam("now"),
+        or_(
+            doors.c.passed_at.is_(None),
+            doors.c.passed_at.between(bindparam("now") - stored_phones.SET_SECONDS, bindparam("now")),
+        ),
+    )
+)
+_CANDIDATES = (
+    select(literal("own"), phone_secrets.c.hash, phone_secrets.c.key_id, phone_secrets.c.secret)
+    .join(phones)
+    .where(phones.c.mac == bindparam("mac"), phone_secrets.c.kind == "own")
+    .union_all(
+        select(literal("code"), activation_codes.c.hash, activation_codes.c.key_id, activation_codes.c.code)
+        .join(phones)
+        .where(phones.c.mac == bindparam("mac"), binding.usable(bindparam("now")))
     )
 )
 _LINES = (
@@ -86,7 +124,7 @@ _LINES = (
 )
 _SECRET = (
     select(phone_secrets.c.key_id, phone_secrets.c.secret)
-    .where(phone_secrets.c.phone_id == bindparam("phone_id"))
+    .where(phone_secrets.c.phone_id == bindparam("phone_id"), phone_secrets.c.kind == "own")
     .order_by(phone_secrets.c.created_at.desc())
 )
 _TOKEN = tokens_by_hash(bindparam("hash"))
@@ -103,26 +141,43 @@ class PhoneReader:
         # One cursor and no named parameter, for every fetch comes here.
         self._cursor = self._connection.cursor()
         self._by_secret = str(_BY_SECRET.compile(dialect=sqlite.dialect()))
-        self._by_door = _sql(_BY_DOOR)
-        self._lines = _sql(_LINES)
-        self._secret = _sql(_SECRET)
-        self._token = _sql(_TOKEN)
+        self._by_door = _compiled(_BY_DOOR)
+        self._by_code = _compiled(_BY_CODE)
+        self._by_mac = _compiled(_BY_MAC)
+        self._candidates = _compiled(_CANDIDATES)
+        self._lines = _compiled(_LINES)
+        self._secret = _compiled(_SECRET)
+        self._token = _compiled(_TOKEN)
 
     def close(self) -> None:
         self._connection.close()
 
     def by_secret(self, secret_hash: bytes) -> Found | None:
         row = self._cursor.execute(self._by_secret, (secret_hash,)).fetchone()
-        return None if row is None else Found._make(row)
+        return None if row is None else Found(*row)
 
     def by_door(self, mac: Mac, place: str, now: float) -> Found | None:
-        row = self._connection.execute(self._by_door, {"mac": mac, "place": place, "now": now}).fetchone()
-        return None if row is None else Found._make((*row, None, None))
+        row = self._by_door.run(self._connection, mac=mac, place=place, now=now).fetchone()
+        return None if row is None else Found(*row)
+
+    def by_code(self, code_hash: bytes, now: float) -> Found | None:
+        row = self._by_code.run(self._connection, hash=code_hash, now=now).fetchone()
+        return None if row is None else Found(*row)
+
+    def by_mac(self, mac: Mac) -> Found | None:
+        """Only for a MAC that is proved already."""
+        row = self._by_mac.run(self._connection, mac=mac).fetchone()
+        return None if row is None else Found(*row)
+
+    def candidates(self, mac: Mac, now: float) -> list[Candidate]:
+        """What Digest needs in the clear; the caller does the same work for a MAC that has none."""
+        rows = self._candidates.run(self._connection, mac=mac, now=now)
+        return [Candidate(*row) for row in rows]
 
     def lines(self, phone_id: int) -> list[tuple[int, Line]]:
         """(slot, line) of each attached line, the passwords in the clear."""
         held: list[tuple[int, Line]] = []
-        for row in self._connection.execute(self._lines, {"phone_id": phone_id}):
+        for row in self._lines.run(self._connection, phone_id=phone_id):
             slot, name, account, number, username, key_id, sealed, domain, display_name, proxy, transport = row
             password = self._keys.open(key_id, sealed, stored_lines.context(name))
             held.append((slot, Line(name, account, number, username, password, domain, display_name, proxy, transport)))
@@ -130,14 +185,23 @@ class PhoneReader:
 
     def token(self, token: str) -> Token | None:
         """For the management API, each of whose requests asks this first."""
-        row = self._connection.execute(self._token, {"hash": fingerprint(token)}).fetchone()
+        row = self._token.run(self._connection, hash=fingerprint(token)).fetchone()
         return None if row is None else Token(*row)
 
     def secret(self, phone_id: int, mac: Mac) -> str | None:
         """The phone's newest own secret."""
-        row = self._connection.execute(self._secret, {"phone_id": phone_id}).fetchone()
+        row = self._secret.run(self._connection, phone_id=phone_id).fetchone()
         return None if row is None else self._keys.open(row[0], row[1], secret_context(mac))
 
 
-def _sql(query: Select[Any]) -> str:
-    return str(query.compile(dialect=sqlite.dialect(paramstyle="named")))
+class _Statement(NamedTuple):
+    text: str
+    constants: dict[str, Any]
+
+    def run(self, connection: sqlite3.Connection, **values: object) -> sqlite3.Cursor:
+        return connection.execute(self.text, self.constants | values)
+
+
+def _compiled(query: Select[Any] | CompoundSelect[Any]) -> _Statement:
+    made = query.compile(dialect=sqlite.dialect(paramstyle="named"))
+    return _Statement(str(made), {name: value for name, value in made.params.items() if value is not None})

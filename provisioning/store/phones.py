@@ -2,26 +2,54 @@
 
 import ipaddress
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, true, update
 
-from provisioning.domain.address import Address, place
+from provisioning.domain.life import Life
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Phone, Slot
 from provisioning.store.secrets import KeyRing, fingerprint, new_secret
-from provisioning.store.tables import accounts, doors, events, lines, phone_secrets, phones, slots
+from provisioning.store.tables import (
+    accounts,
+    activation_codes,
+    doors,
+    events,
+    lines,
+    phone_secrets,
+    phones,
+    places,
+    slots,
+)
 
 ADDRESS_SEPARATOR = " "
 "Between the addresses of record in phones.fetched_addresses; no SIP URI of ours holds a blank."
+
+
+OpenedBy = Literal["attach", "reset", "admin", "code", "reopen"]
+
+SET_SECONDS = 900.0
+"A door's one set of fetches: its place may repeat for so long after the first, for phones boot twice."
+SHARED_SECONDS = 30 * 86400.0
+"For how long a place remembers whose phones were seen there."
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    place: str
+    opened_by: str
+    opened_at: float
+    closes_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPhone:
     id: int
     account_id: int
+    account_proofs: str | None
     serial: str | None
     revision: int
     fetched_revision: int
@@ -29,12 +57,21 @@ class StoredPhone:
     refused_at: float | None
     refused_from: str | None
     created_at: float
+    life: Life
+    reopened_at: float | None
+    door: Door | None
     phone: Phone
 
 
+_BOUND_AT = (
+    select(func.min(phone_secrets.c.shown_at))
+    .where(phone_secrets.c.phone_id == phones.c.id, phone_secrets.c.kind == "own")
+    .scalar_subquery()
+)
 _SELECT: Select[Any] = select(
     phones.c.id,
     phones.c.account_id,
+    accounts.c.proofs,
     phones.c.serial,
     phones.c.revision,
     phones.c.fetched_revision,
@@ -47,7 +84,16 @@ _SELECT: Select[Any] = select(
     phones.c.model,
     phones.c.public_ip,
     phones.c.seen_at,
-).join(accounts)
+    phones.c.shipped_at,
+    _BOUND_AT.label("bound_at"),
+    phones.c.secret_lost_at,
+    phones.c.returned_at,
+    phones.c.reopened_at,
+    doors.c.place,
+    doors.c.opened_by,
+    doors.c.opened_at,
+    doors.c.closes_at,
+).select_from(phones.join(accounts).outerjoin(doors))
 
 _SLOTS = (
     select(slots.c.phone_id, slots.c.slot, lines.c.line)
@@ -58,6 +104,7 @@ _SLOTS = (
 
 
 def _load(connection: Connection, rows: Sequence[Any]) -> list[StoredPhone]:
+    now = time.time()
     held: dict[int, list[Slot]] = {row[0]: [] for row in rows}
     for phone_id, number, line in connection.execute(_SLOTS, {"phone_ids": list(held)}):
         held[phone_id].append(Slot(number, line))
@@ -65,6 +112,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[StoredPhone]:
         StoredPhone(
             id=row.id,
             account_id=row.account_id,
+            account_proofs=row.proofs,
             serial=row.serial,
             revision=row.revision,
             fetched_revision=row.fetched_revision,
@@ -72,6 +120,11 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[StoredPhone]:
             refused_at=row.refused_at,
             refused_from=row.refused_from,
             created_at=row.created_at,
+            life=Life(row.shipped_at, row.bound_at, row.secret_lost_at, row.returned_at),
+            reopened_at=row.reopened_at,
+            door=None
+            if row.place is None or row.closes_at <= now
+            else Door(row.place, row.opened_by, row.opened_at, row.closes_at),
             phone=Phone(
                 mac=Mac(row.mac),
                 account=row.account,
@@ -100,11 +153,13 @@ _RAISE = (
     .values(revision=phones.c.revision + 1)
     .returning(phones.c.revision)
 )
-_BOUND = select(phone_secrets.c.hash).where(
-    phone_secrets.c.phone_id == bindparam("phone"), phone_secrets.c.shown_at.is_not(None)
-)
 _CLOSE_DOORS = delete(doors).where(doors.c.phone_id == bindparam("phone"))
 _OPEN_DOOR = insert(doors)
+_SHARED = select(places.c.account_id).where(
+    places.c.place == bindparam("place"),
+    places.c.account_id != bindparam("own"),
+    places.c.seen_at > bindparam("since"),
+)
 _TELL = insert(events)
 
 
@@ -216,30 +271,103 @@ def secret_context(mac: Mac) -> str:
     return f"phone:{mac}"
 
 
-def new_phone_secret(connection: Connection, keys: KeyRing, phone_id: int, mac: Mac, now: float) -> str:
-    """Replaces what the phone had. The secret itself is returned this once."""
-    connection.execute(delete(phone_secrets).where(phone_secrets.c.phone_id == phone_id))
+def new_phone_secret(
+    connection: Connection, keys: KeyRing, phone_id: int, mac: Mac, now: float, *, keep_shown: bool = False
+) -> str:
+    """The secret itself, returned this once. `keep_shown`: what the phone shows now stays valid until it
+    shows the new one; otherwise nothing that the phone had is worth anything any more.
+    """
+    earlier = delete(phone_secrets).where(phone_secrets.c.phone_id == phone_id)
+    if keep_shown:
+        shown = (
+            select(phone_secrets.c.hash)
+            .where(phone_secrets.c.phone_id == phone_id, phone_secrets.c.shown_at.is_not(None))
+            .order_by(phone_secrets.c.created_at.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        earlier = earlier.where(phone_secrets.c.kind == "own", func.coalesce(phone_secrets.c.hash != shown, true()))
+    connection.execute(earlier)
+    return add_secret(connection, keys, phone_id, mac, now, kind="own")
+
+
+def add_secret(
+    connection: Connection,
+    keys: KeyRing,
+    phone_id: int,
+    mac: Mac,
+    now: float,
+    *,
+    kind: Literal["own", "bootstrap"],
+    expires_at: float | None = None,
+) -> str:
     secret = new_secret()
     key_id, sealed = keys.seal(secret, secret_context(mac))
     connection.execute(
         insert(phone_secrets).values(
-            hash=fingerprint(secret), phone_id=phone_id, secret=sealed, key_id=key_id, created_at=now
+            hash=fingerprint(secret),
+            phone_id=phone_id,
+            secret=sealed,
+            key_id=key_id,
+            created_at=now,
+            kind=kind,
+            expires_at=expires_at,
         )
     )
     return secret
 
 
-def is_bound(connection: Connection, phone_id: int) -> bool:
-    """The phone has shown its own secret."""
-    return connection.execute(_BOUND, {"phone": phone_id}).first() is not None
+def forget_secrets(connection: Connection, phone_id: int) -> None:
+    """Nothing that anybody knows of the phone proves anything any more."""
+    for table in (phone_secrets, activation_codes, doors):
+        connection.execute(delete(table).where(table.c.phone_id == phone_id))
 
 
-def open_door(connection: Connection, phone_id: int, mac: Mac, public_ip: Address, now: float, seconds: float) -> None:
+def forget_unproved(connection: Connection, phone_id: int) -> None:
+    """What would let somebody else become the phone; what it has shown itself still tells that it is it."""
+    for query in (
+        delete(phone_secrets).where(phone_secrets.c.phone_id == phone_id, phone_secrets.c.shown_at.is_(None)),
+        delete(activation_codes).where(activation_codes.c.phone_id == phone_id),
+        delete(doors).where(doors.c.phone_id == phone_id),
+    ):
+        connection.execute(query)
+
+
+def open_door(
+    connection: Connection,
+    phone_id: int,
+    mac: Mac,
+    place: str,
+    now: float,
+    seconds: float,
+    opened_by: OpenedBy,
+) -> None:
     """For one place at a time: an earlier door of the phone is closed."""
-    connection.execute(_CLOSE_DOORS, {"phone": phone_id})
+    close_door(connection, phone_id)
     connection.execute(
         _OPEN_DOOR,
-        {"phone_id": phone_id, "mac": mac, "place": place(public_ip), "opened_at": now, "closes_at": now + seconds},
+        {
+            "phone_id": phone_id,
+            "mac": mac,
+            "place": place,
+            "opened_at": now,
+            "closes_at": now + seconds,
+            "opened_by": opened_by,
+        },
+    )
+    tell(connection, phone_id, now, "door-opened", place=place, by=opened_by, seconds=seconds)
+
+
+def close_door(connection: Connection, phone_id: int) -> bool:
+    """False: none was there."""
+    return connection.execute(_CLOSE_DOORS, {"phone": phone_id}).rowcount > 0
+
+
+def is_shared(connection: Connection, place: str, account_id: int, now: float) -> bool:
+    """Phones of another account were seen at this place lately: an address there confirms nothing."""
+    return (
+        connection.execute(_SHARED, {"place": place, "own": account_id, "since": now - SHARED_SECONDS}).first()
+        is not None
     )
 
 

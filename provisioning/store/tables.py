@@ -87,6 +87,12 @@ phones = Table(
     sqlite_autoincrement=True,
 )
 
+Index(
+    "ix_phones_reopened_at",
+    phones.c.reopened_at,
+    sqlite_where=phones.c.reopened_at.is_not(None),
+)
+
 # Secrets of 128 random bits in a phone's URL: its own (two are valid while one replaces the other),
 # and the one-time bootstrap token that a vendor's redirect service gives it.
 phone_secrets = Table(
@@ -141,12 +147,13 @@ doors = Table(
     Index("ix_doors_mac_place", "mac", "place"),
 )
 
-# Six digits that somebody types on the phone. Sealed, for Digest needs them; one a phone.
+# Six digits that somebody types on the phone; one code a phone. Looked up by a keyed hash of MAC and
+# code, and sealed beside it, for Digest needs the digits.
 activation_codes = Table(
     "activation_codes",
     metadata,
     Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), primary_key=True),
-    Column("mac", String, nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
     Column("code", LargeBinary, nullable=False),
     Column("key_id", String, nullable=False),
     Column("created_at", Float, nullable=False),

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, delete, insert, select
 
@@ -11,6 +11,10 @@ from provisioning.store.secrets import KeyRing, fingerprint
 from provisioning.store.tables import accounts, answers, tokens
 
 KEEP_ANSWERS = 86400.0
+
+Scope = Literal["read", "operate", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"Each may do what those before it may."
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +24,63 @@ class Token:
     account_id: int | None
     account: str | None
     created_at: float
+    scope: Scope
+    expires_at: float | None
+    used_at: float | None
+    used_from: str | None
 
     @property
     def operator(self) -> bool:
         """Acts for all accounts."""
         return self.account_id is None
 
+    def allows(self, scope: Scope) -> bool:
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
-_SELECT: Select[Any] = select(
-    tokens.c.id, tokens.c.name, tokens.c.account_id, accounts.c.account, tokens.c.created_at
-).outerjoin(accounts)
+    def is_valid(self, now: float) -> bool:
+        return self.expires_at is None or now < self.expires_at
 
 
-def add(connection: Connection, name: str, account_id: int | None, now: float) -> tuple[str, str]:
+COLUMNS = (
+    tokens.c.id,
+    tokens.c.name,
+    tokens.c.account_id,
+    accounts.c.account,
+    tokens.c.created_at,
+    tokens.c.scope,
+    tokens.c.expires_at,
+    tokens.c.used_at,
+    tokens.c.used_from,
+)
+"Of a Token, in its order."
+_SELECT: Select[Any] = select(*COLUMNS).select_from(tokens).outerjoin(accounts)
+
+
+def new_id() -> str:
+    return f"t{secrets.token_hex(4)}"
+
+
+def add(
+    connection: Connection,
+    name: str,
+    account_id: int | None,
+    now: float,
+    scope: Scope = "admin",
+    expires_at: float | None = None,
+    token_id: str | None = None,
+) -> tuple[str, str]:
     """(id, the token itself, shown this once)."""
-    token_id, token = f"t{secrets.token_hex(4)}", f"pt_{secrets.token_urlsafe(32)}"
+    token_id, token = token_id or new_id(), f"pt_{secrets.token_urlsafe(32)}"
     connection.execute(
-        insert(tokens).values(id=token_id, name=name, hash=fingerprint(token), account_id=account_id, created_at=now)
+        insert(tokens).values(
+            id=token_id,
+            name=name,
+            hash=fingerprint(token),
+            account_id=account_id,
+            created_at=now,
+            scope=scope,
+            expires_at=expires_at,
+        )
     )
     return token_id, token
 
@@ -46,11 +90,26 @@ def by_hash(wanted: Any) -> Select[Any]:
     return _SELECT.where(tokens.c.hash == wanted)
 
 
+def get(connection: Connection, token_id: str) -> Token:
+    return Token(*connection.execute(_SELECT.where(tokens.c.id == token_id)).one())
+
+
+def find(connection: Connection, token_id: str) -> Token | None:
+    row = connection.execute(_SELECT.where(tokens.c.id == token_id)).first()
+    return None if row is None else Token(*row)
+
+
 def all_tokens(connection: Connection) -> list[Token]:
     return [Token(*row) for row in connection.execute(_SELECT.order_by(tokens.c.created_at))]
 
 
+def page(connection: Connection, *, after: str, limit: int) -> list[Token]:
+    query = _SELECT.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit)
+    return [Token(*row) for row in connection.execute(query)]
+
+
 def remove(connection: Connection, token_id: str) -> bool:
+    """Its sessions end with it."""
     return connection.execute(delete(tokens).where(tokens.c.id == token_id)).rowcount == 1
 
 
@@ -73,8 +132,13 @@ def given_answer(
 def keep_answer(
     connection: Connection, keys: KeyRing, token_id: str, key: str, request: bytes, answer: str, now: float
 ) -> None:
-    """In the transaction of the change itself: a retry can then never repeat it."""
+    """In the transaction of the change itself: a retry can then never repeat it.
+
+    Nothing is kept for a token that has just removed itself: it will ask nothing again.
+    """
     connection.execute(delete(answers).where(answers.c.created_at <= now - KEEP_ANSWERS))
+    if connection.execute(select(tokens.c.id).where(tokens.c.id == token_id)).first() is None:
+        return
     key_id, sealed = keys.seal(answer, answer_context(token_id, key))
     connection.execute(
         insert(answers).values(

@@ -4,14 +4,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Float, String, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy.dialects import sqlite
 
+from provisioning.domain.address import far_apart, place_of
 from provisioning.domain.mac import Mac
+from provisioning.store import alarms
 from provisioning.store.phones import event
-from provisioning.store.tables import doors, events, operations, phone_secrets, phones
+from provisioning.store.tables import doors, events, operations, phone_secrets, phones, places
 
 REFUSALS_APART = 60.0
 "Seconds between two refusals of one phone that are worth telling."
+TWO_PLACES_SECONDS = 600.0
+"A phone that is seen in two networks within so long is worth an alarm."
+_DAY = 86400.0
 
 
 class Visit(NamedTuple):
@@ -44,6 +50,9 @@ class Refusal:
     at: float
     public_ip: str | None
     document: str
+    reason: str = "no-proof"
+    codes: int = 0
+    "Wrong activation codes among what was shown."
 
 
 _SEEN = (
@@ -75,15 +84,59 @@ _SHOWN = (
     .where(phone_secrets.c.hash == bindparam("shown_hash"), phone_secrets.c.shown_at.is_(None))
     .values(shown_at=bindparam("at"))
 )
-# The phone is bound: from now on its secret is its proof, and the door has done its work.
+# The phone is bound: from now on its newest secret is its proof. The door, earlier secrets and
+# tokens that nobody used have done their work; used ones stay, to be known when they come again.
 _CLOSE = delete(doors).where(doors.c.phone_id == bindparam("phone"))
+_newest = phone_secrets.alias()
+_REPLACED = delete(phone_secrets).where(
+    phone_secrets.c.phone_id == bindparam("phone"),
+    or_(
+        and_(
+            phone_secrets.c.kind == "own",
+            phone_secrets.c.created_at
+            < select(_newest.c.created_at).where(_newest.c.hash == bindparam("shown_hash")).scalar_subquery(),
+        ),
+        and_(phone_secrets.c.kind == "bootstrap", phone_secrets.c.used_at.is_(None)),
+    ),
+)
+_FOUND_AGAIN = (
+    update(phones)
+    .where(phones.c.id == bindparam("phone"), phones.c.secret_lost_at.is_not(None))
+    .values(secret_lost_at=None)
+)
+_PASSED = (
+    update(doors)
+    .where(doors.c.phone_id == bindparam("phone"), doors.c.passed_at.is_(None))
+    .values(passed_at=bindparam("at"))
+)
+_known_place = sqlite.insert(places).from_select(
+    ["place", "account_id", "seen_at"],
+    select(bindparam("place", type_=String), phones.c.account_id, bindparam("at", type_=Float)).where(
+        phones.c.id == bindparam("phone")
+    ),
+)
+_PLACES = _known_place.on_conflict_do_update(
+    index_elements=["place", "account_id"],
+    set_={"seen_at": _known_place.excluded.seen_at},
+    # A phone that stays is written once a day.
+    where=_known_place.excluded.seen_at > places.c.seen_at + _DAY,
+)
+_WAS_SEEN = select(phones.c.id, phones.c.mac, phones.c.seen_at).where(
+    phones.c.id.in_(bindparam("moved", expanding=True))
+)
 
 
 def record(connection: Connection, visits: Sequence[Visit]) -> None:
     """One visit a phone at most."""
+    if moved := [v for v in visits if v.moved_from is not None]:
+        _watch(connection, moved)
     connection.execute(
         _SEEN, [{"phone": v.phone_id, "at": v.at, "ip": v.public_ip, "agent": v.user_agent} for v in visits]
     )
+    if located := [{"phone": v.phone_id, "at": v.at, "place": place_of(v.public_ip)} for v in visits if v.public_ip]:
+        connection.execute(_PLACES, located)
+    if passed := [{"phone": v.phone_id, "at": v.at} for v in visits if v.proof == "door"]:
+        connection.execute(_PASSED, passed)
     news = [v for v in visits if v.is_news]
     if not news:
         return
@@ -100,8 +153,23 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
     if shown := [{"phone": v.phone_id, "at": v.at, "shown_hash": v.first_shown} for v in news if v.first_shown]:
         connection.execute(_SHOWN, shown)
         connection.execute(_CLOSE, shown)
+        connection.execute(_REPLACED, shown)
+        connection.execute(_FOUND_AGAIN, shown)
     if story := list(_story(news)):
         connection.execute(insert(events), story)
+
+
+def _watch(connection: Connection, moved: Sequence[Visit]) -> None:
+    """The same secret from two networks within minutes: a copy of it, or a line that failed over."""
+    seen = {row.id: row for row in connection.execute(_WAS_SEEN, {"moved": [v.phone_id for v in moved]})}
+    for v in moved:
+        row = seen.get(v.phone_id)
+        if row is None or row.seen_at is None or v.public_ip is None or v.moved_from is None:
+            continue
+        if v.at - row.seen_at <= TWO_PLACES_SECONDS and far_apart(v.moved_from, v.public_ip):
+            alarms.raise_alarm(
+                connection, v.at, "phone-in-two-places", Mac(row.mac), **{"from": v.moved_from, "to": v.public_ip}
+            )
 
 
 def _story(news: Iterable[Visit]) -> Iterable[dict[str, object]]:
@@ -131,17 +199,27 @@ def known_macs(connection: Connection, macs: Sequence[Mac]) -> dict[Mac, int]:
     return {Mac(mac): phone_id for mac, phone_id in rows}
 
 
-def record_refusals(connection: Connection, refusals: Sequence[tuple[int, Refusal]]) -> None:
-    """At most one a minute for each phone reaches its story."""
-    for phone_id, refusal in refusals:
-        done = connection.execute(
-            update(phones)
-            .where(
-                phones.c.id == phone_id,
-                or_(phones.c.refused_at.is_(None), phones.c.refused_at < refusal.at - REFUSALS_APART),
-            )
-            .values(refused_at=refusal.at, refused_from=refusal.public_ip)
+def note_refusal(connection: Connection, phone_id: int, refusal: Refusal) -> bool:
+    """At most one a minute for each phone reaches its story. False: this one does not."""
+    done = connection.execute(
+        update(phones)
+        .where(
+            phones.c.id == phone_id,
+            or_(phones.c.refused_at.is_(None), phones.c.refused_at < refusal.at - REFUSALS_APART),
         )
-        if done.rowcount:
-            detail: dict[str, object] = {"document": refusal.document, "public_ip": refusal.public_ip}
-            connection.execute(insert(events), [event(phone_id, refusal.at, "refused", detail)])
+        .values(refused_at=refusal.at, refused_from=refusal.public_ip)
+    )
+    if done.rowcount:
+        detail: dict[str, object] = {
+            "document": refusal.document,
+            "public_ip": refusal.public_ip,
+            "reason": refusal.reason,
+        }
+        connection.execute(insert(events), [event(phone_id, refusal.at, "refused", detail)])
+    return done.rowcount > 0
+
+
+def reopened_at_place(connection: Connection, place: str, since: float) -> int:
+    """How many phones that live there had a door opened by itself."""
+    addresses = connection.scalars(select(phones.c.public_ip).where(phones.c.reopened_at > since))
+    return sum(1 for public_ip in addresses if public_ip is not None and place_of(public_ip) == place)

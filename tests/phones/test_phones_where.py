@@ -125,16 +125,16 @@ async def test_a_trusted_proxys_word_is_read_from_the_right(
 async def test_a_door_is_for_the_forwarded_address_and_its_ipv6_neighbours(
     server: Server, api: Api, phone: Bound
 ) -> None:
-    answer = await api.post(f"/v1/phones/{phone.mac}/reset", {"public_ip": "2001:db8::1"})
+    answer = await api.post(f"/v1/phones/{phone.mac}/reset", {"public_ip": "2001:db8:d00::1"})
     assert secret_of(answer.body["provisioning_url"])
 
     def opens(address: str, source: str = "127.0.0.1") -> bool:
         return phone.password.encode() in get(server, phone.bare(), f"X-Forwarded-For: {address}", source=source).body
 
-    assert opens("2001:db8::abcd")
-    assert not opens("2001:db8:0:1::1")
-    assert not opens("2001:db8::1", source="127.0.0.2")
-    assert not opens("2001:db8::1, unknown")
+    assert opens("2001:db8:d00::abcd")
+    assert not opens("2001:db8:d00:1::1")
+    assert not opens("2001:db8:d00::1", source="127.0.0.2")
+    assert not opens("2001:db8:d00::1, unknown")
     assert not opens("")
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from provisioning import vendors
-from provisioning.config import Config
+from provisioning.config import Config, Proofs
 from provisioning.domain.catalogue import Catalogue
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
@@ -60,6 +60,10 @@ class Stored:
             only=None,
             deadline=300.0,
             door=1800.0,
+            bootstrap=86400.0,
+            code=1800.0,
+            private_addresses=False,
+            proofs=Proofs(),
             can_tell=True,
             new_passwords=False,
         )

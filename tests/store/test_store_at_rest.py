@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from stored import HERE, Stored
 
 from provisioning.domain.mac import Mac
-from provisioning.management import changes
+from provisioning.management import changes, life
 from provisioning.store import lines, rotation, tokens
 from provisioning.store.fetch import PhoneReader
 from provisioning.store.secrets import KeyRing, add_key, fingerprint
@@ -46,7 +46,7 @@ async def test_no_secret_stands_in_plain_in_any_database_file(stored: Stored, tm
     await stored.line("b")
     _, first = await stored.phone(MAC, main_line="a")
     await stored.attach("b", MAC, public_ip=HERE)
-    _, second = await stored.write(lambda c: changes.reset(c, stored.terms(), MAC, ip_address(HERE)))
+    _, second = await stored.write(lambda c: life.reset(c, stored.terms(), MAC, ip_address(HERE)))
     _, token = await stored.write(lambda c: tokens.add(c, "admin", None, time.time()))
     token_id = (await stored.read(lambda c: tokens.Token(*c.execute(tokens.by_hash(fingerprint(token))).one()))).id
     shown = json.dumps({"provisioning_url": f"https://phones.example.net/{second}/"})

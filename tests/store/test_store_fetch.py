@@ -101,21 +101,21 @@ async def test_a_reader_sees_a_change_as_soon_as_it_was_acknowledged(stored: Sto
 async def test_who_passes_a_door(stored: Stored, reader: PhoneReader, mac: Mac, at: str, offset: float, passes: bool):
     phone_id, _ = await stored.phone(MAC)
     await stored.phone(OTHER)
-    await stored.write(lambda c: phones.open_door(c, phone_id, MAC, ip_address(HERE), 1000.0, 1800.0))
+    await stored.write(lambda c: phones.open_door(c, phone_id, MAC, HERE, 1000.0, 1800.0, "admin"))
     found = reader.by_door(mac, place(ip_address(at)), 1000.0 + offset)
     assert (found is not None) is passes
 
 
 async def test_a_door_for_ipv6_is_open_to_its_64(stored: Stored, reader: PhoneReader):
     phone_id, _ = await stored.phone(MAC)
-    await stored.write(lambda c: phones.open_door(c, phone_id, MAC, ip_address("2001:db8::1"), 1000.0, 1800.0))
+    await stored.write(lambda c: phones.open_door(c, phone_id, MAC, place(ip_address("2001:db8::1")), 1000.0, 1800.0, "admin"))
     assert reader.by_door(MAC, place(ip_address("2001:db8::ffff")), 1001.0) is not None
 
 
 async def test_a_new_door_closes_the_one_before(stored: Stored, reader: PhoneReader):
     phone_id, _ = await stored.phone(MAC)
     for address in (HERE, "198.51.100.8"):
-        await stored.write(lambda c, its=address: phones.open_door(c, phone_id, MAC, ip_address(its), 1000.0, 1800.0))
+        await stored.write(lambda c, its=address: phones.open_door(c, phone_id, MAC, place(ip_address(its)), 1000.0, 1800.0, "admin"))
     assert reader.by_door(MAC, HERE, 1001.0) is None
 
 

@@ -92,10 +92,10 @@ async def test_the_first_show_of_the_secret_binds_the_phone_and_closes_its_door(
     phone_id, secret = await stored.phone(MAC)
     await stored.attach("a", MAC, public_ip=HERE)
     assert await count(stored, "doors") == 1
-    assert not await stored.read(lambda c: phones.is_bound(c, phone_id))
+    assert not (await stored.find(MAC)).life.bound_at
     await record(stored, visit(phone_id, first_shown=fingerprint(secret)))
     assert await count(stored, "doors") == 0
-    assert await stored.read(lambda c: phones.is_bound(c, phone_id))
+    assert (await stored.find(MAC)).life.bound_at
     assert (await stored.story(phone_id))[-1][0] == "bound"
 
 
@@ -153,16 +153,16 @@ async def test_a_refusal_reaches_the_story_at_most_once_a_minute(stored: Stored)
     phone_id, _ = await stored.phone(MAC)
     for at in (1000.0, 1001.0, 1059.0, 1061.0, 1062.0):
         its = Refusal(MAC, at, HERE, "001565000001.cfg")
-        await stored.write(lambda c, its=its: visits.record_refusals(c, [(phone_id, its)]))
+        await stored.write(lambda c, its=its: visits.note_refusal(c, phone_id, its))
     story = [detail for kind, detail in await stored.story(phone_id) if kind == "refused"]
-    assert story == [{"document": "001565000001.cfg", "public_ip": HERE}] * 2
+    assert story == [{"document": "001565000001.cfg", "public_ip": HERE, "reason": "no-proof"}] * 2
     assert (await stored.find(MAC)).refused_at >= 1061.0
 
 
 async def test_refusals_of_two_phones_do_not_hide_one_another(stored: Stored):
     ids = [(await stored.phone(mac))[0] for mac in (MAC, "001565000002")]
     its = Refusal(MAC, 1000.0, HERE, "x")
-    await stored.write(lambda c: visits.record_refusals(c, [(phone_id, its) for phone_id in ids]))
+    await stored.write(lambda c: [visits.note_refusal(c, phone_id, its) for phone_id in ids])
     for phone_id in ids:
         assert (await stored.story(phone_id))[-1][0] == "refused"
 

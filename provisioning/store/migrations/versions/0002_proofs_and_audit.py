@@ -11,6 +11,12 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("proofs", sa.String()))
     for column in ("shipped_at", "returned_at", "secret_lost_at", "reopened_at"):
         op.add_column("phones", sa.Column(column, sa.Float()))
+    op.create_index(
+        op.f("ix_phones_reopened_at"),
+        "phones",
+        ["reopened_at"],
+        sqlite_where=sa.text("reopened_at IS NOT NULL"),
+    )
     op.add_column("phone_secrets", sa.Column("kind", sa.String(), nullable=False, server_default="own"))
     op.add_column("phone_secrets", sa.Column("expires_at", sa.Float()))
     op.add_column("phone_secrets", sa.Column("used_at", sa.Float()))
@@ -25,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "activation_codes",
         sa.Column("phone_id", sa.Integer(), nullable=False),
-        sa.Column("mac", sa.String(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("code", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
@@ -36,7 +42,7 @@ def upgrade() -> None:
             ["phone_id"], ["phones.id"], name=op.f("fk_activation_codes_phone_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("phone_id", name=op.f("pk_activation_codes")),
-        sa.UniqueConstraint("mac", name=op.f("uq_activation_codes_mac")),
+        sa.UniqueConstraint("hash", name=op.f("uq_activation_codes_hash")),
     )
     op.create_table(
         "places",
