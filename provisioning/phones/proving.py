@@ -78,7 +78,8 @@ class Proving:
                 found, code, wrong_codes = checked.found, checked.code_hash, int(checked.wrong_code)
                 its = None if found is None else found.mac
                 shown = Shown(password=its) if code is None else Shown(code=its)
-        if found is None or found.mac != mac:
+        if found is None or found.mac != mac or found.used_at is not None:
+            # A burnt token is no proof: a door may have opened since for the phone that lost the answer.
             identity = self.certificates.of(request, connection)
             if identity is not None and identity.mac is not None:
                 found = self._reader.by_mac(identity.mac)

@@ -42,6 +42,8 @@ class Found(NamedTuple):
     secret_hash: bytes | None = None
     shown_at: float | None = None
     "When the secret was first shown."
+    used_at: float | None = None
+    "When the bootstrap token was burnt."
 
 
 class Candidate(NamedTuple):
@@ -67,7 +69,7 @@ _PHONE = (
 _WITH_ACCOUNT = phones.join(accounts)
 
 _BY_SECRET = (
-    select(*_PHONE, phone_secrets.c.kind, phone_secrets.c.hash, phone_secrets.c.shown_at)
+    select(*_PHONE, phone_secrets.c.kind, phone_secrets.c.hash, phone_secrets.c.shown_at, phone_secrets.c.used_at)
     .select_from(_WITH_ACCOUNT.join(phone_secrets))
     .where(phone_secrets.c.hash == bindparam("hash"))
 )
