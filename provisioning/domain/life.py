@@ -64,7 +64,8 @@ class Known:
 
 def lost_its_secret(asking: Asking, known: Known) -> bool:
     """It asks from where the phone lives, so it is the phone and not somebody who read a sticker."""
-    return known.place is not None and asking.place == known.place
+    since = known.seen_at is None or asking.now > known.seen_at
+    return since and known.place is not None and asking.place == known.place
 
 
 def why_no_door(asking: Asking, known: Known) -> str | None:

@@ -11,6 +11,8 @@ from provisioning.domain.address import Address, place
 from provisioning.domain.errors import Refused
 from provisioning.domain.mac import Mac, spelled
 
+CLOCK_SLACK = 60.0
+"Seconds by which two machines' clocks may differ."
 MAIN = 1
 "The slot of the main line."
 
@@ -57,12 +59,12 @@ class Asking:
 
 
 def is_at(phone: Phone, public_ip: Address, now: float, freshness: float) -> bool:
-    """The phone was seen from there lately."""
+    """The phone was seen from there lately; a sight in the future is of a clock that was wrong."""
     return (
         phone.public_ip is not None
         and phone.seen_at is not None
         and place(phone.public_ip) == place(public_ip)
-        and now - phone.seen_at <= freshness
+        and -CLOCK_SLACK <= now - phone.seen_at <= freshness
     )
 
 

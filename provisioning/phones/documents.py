@@ -6,6 +6,7 @@ anew → bytes; then, behind the answer, the visit.
 
 import functools
 import logging
+import sqlite3
 import time
 from collections.abc import Mapping
 
@@ -125,9 +126,9 @@ class Documents:
         except ConnectionError:
             # The phone went away in the middle of an image.
             raise
-        except SQLAlchemyError as error:
-            # Only a one-time token or code is written before the answer, and is still good.
-            log.warning("a token cannot be burnt: %s", type(error).__name__)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            # Nothing was burnt or lost: a one-time token is the only thing that is written before the answer.
+            log.warning("the database cannot be used for a phone: %s", type(error).__name__)
             response = _plain(503, b"try again\n", {"Retry-After": "5"})
         except Exception as error:  # noqa: BLE001  whatever is broken, the phone gets an answer
             # The exception's text may hold a phone's values, so only its place is told.
@@ -181,6 +182,7 @@ class Documents:
             moved_from=found.public_ip if public_ip is not None and found.public_ip != public_ip else None,
             proof=proof,
             first_shown=found.secret_hash if found.secret_hash is not None and found.shown_at is None else None,
+            found_again=found.secret_lost_at is not None and proof in ("secret", "password"),
         )
         document = model.documents.get(asked.shape)
         if document is None:
@@ -209,7 +211,8 @@ class Documents:
         """No proof: an answer chosen from the request alone, and from how often such requests came."""
         vendor = self._catalogue.of_prefix(mac)
         stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
-        if vendor is None or stage0 is not None or asked.login:
+        # Who is asked for a password below /login/ has not failed before he gives one.
+        if hdrs.AUTHORIZATION in request.headers if asked.login else vendor is None or stage0 is not None:
             public_ip = None if address is None else _spelled(address)
             name = requests.redacted(asked.name)
             self._recorder.refusal(Refusal(mac, time.time(), public_ip, name, reason, wrong_codes))

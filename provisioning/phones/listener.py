@@ -11,6 +11,7 @@ import errno
 import logging
 import socket
 import ssl
+import typing
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -22,7 +23,7 @@ from provisioning.metrics import Metrics
 from provisioning.phones import proxy_protocol
 from provisioning.phones import request as requests
 from provisioning.phones.connection import Connection, Kind
-from provisioning.phones.protocol import GOODBYE, Handler, Server, taken
+from provisioning.phones.protocol import END_OF_TLS, GOODBYE, UNSENT, Handler, Server
 from provisioning.phones.response import Ready
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,6 @@ log = logging.getLogger(__name__)
 BACKLOG = 4096
 _AT_ONCE = 64
 "Connections accepted in one turn of the loop, so that those being served get theirs."
-_STALLED = 6
-"Times the deadline of a request that a phone may take nothing of an answer: some write flash meanwhile."
-_LEAST = 16 * 1024
-"Bytes of an answer that a phone takes in that time; a peer that takes less holds the connection on purpose."
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 60\r\n"
     b"Cache-Control: no-store\r\nServer: provisioning\r\nDate: "
@@ -65,7 +62,6 @@ class PhonesListener:
         self._most_of_one = connections_per_address
         self._most_answers = answers
         self._handshake = handshake
-        self._stalled = _STALLED * request
         self._trusted = trusted
         self._metrics = metrics
         self._open = 0
@@ -74,15 +70,18 @@ class PhonesListener:
         self._places: dict[str | bytes, int] = {}
         "Connections of each address."
         self._connections: dict[RequestHandler, Connection] = {}
-        self._answering: dict[RequestHandler, tuple[float, int] | None] = {}
-        "Requests being answered, each with when how much of the answers had last been taken."
         self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        # What it takes instead of a response (phones/response.py) is not in aiohttp's types.
-        self._http = Server(self._handle, deadline=request, lost=self._lost)  # type: ignore[arg-type]
-        self._looking = self._loop.call_later(request, self._look, request)
+        self._http = Server(
+            self._handle,  # type: ignore[arg-type]  # what phones/response.py gives is not in aiohttp's types
+            deadline=request,
+            lost=self._lost,
+            cut=lambda: metrics.count("answers_cut_total"),
+        )
 
     def add(self, listening: socket.socket, context: ssl.SSLContext | None, kind: Kind) -> None:
+        # The kernel would take megabytes for a peer that reads nothing; accepted sockets inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._sockets[listening] = kind, context
         self._loop.add_reader(listening.fileno(), self._accept, listening)
 
@@ -98,7 +97,6 @@ class PhonesListener:
             self._loop.remove_reader(listening.fileno())
             listening.close()
         self._sockets.clear()
-        self._looking.cancel()
         for task in list(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -139,9 +137,6 @@ class PhonesListener:
                     continue
                 self._places[place] = held + 1
             connection.setblocking(False)
-            # For a phone that vanished, or reads nothing of what it asked for (zero window, RFC 9293
-            # section 3.8.6.1): Linux counts the time in which its window stays shut, too.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stalled * 1000))
             self._open += 1
             self._metrics.count("connections_accepted_total")
             task = self._loop.create_task(self._serve(connection, place, *self._sockets[listening]))
@@ -172,7 +167,7 @@ class PhonesListener:
                 connection,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else self._handshake,
-                ssl_shutdown_timeout=None if context is None else self._stalled,
+                ssl_shutdown_timeout=None if context is None else END_OF_TLS,
             )
             taken = True
         except (OSError, TimeoutError, ValueError):
@@ -187,32 +182,16 @@ class PhonesListener:
                 self._closed(place)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse | Ready:
-        handler = request.protocol
-        if len(self._answering) >= self._most_answers and _lasts(request):
+        handler = typing.cast("Handler", request.protocol)
+        answering = self._http.answering
+        if len(answering) >= self._most_answers and _lasts(request):
             self._metrics.count("answers_refused_total")
             return Ready(503, _BUSY, b"")
-        self._answering[handler] = None
+        answering.add(handler)
         try:
             return await self._answer(request, self._connections.get(handler, _GONE))
         finally:
-            self._answering.pop(handler, None)
-
-    def _look(self, every: float) -> None:
-        """Ends answers of which next to nothing is taken. A peer that takes a byte now and then keeps TCP content."""
-        now = self._loop.time()
-        for handler, since in list(self._answering.items()):
-            transport = handler.transport
-            if transport is None or not handler.writing_paused:
-                # It waits for us, not for its phone.
-                self._answering[handler] = None
-                continue
-            acknowledged, _ = taken(transport)
-            if since is None or acknowledged - since[1] >= _LEAST:
-                self._answering[handler] = now, acknowledged
-            elif now - since[0] >= self._stalled:
-                self._metrics.count("answers_cut_total")
-                transport.abort()
-        self._looking = self._loop.call_later(every, self._look, every)
+            answering.discard(handler)
 
     def _lost(self, handler: Handler) -> None:
         self._connections.pop(handler, None)

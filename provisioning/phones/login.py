@@ -89,7 +89,8 @@ class Login:
     def _basic(self, text: str, mac: Mac) -> Checked:
         """Looked up by what is shown."""
         try:
-            user, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+            # The last colon: some phones write them into the MAC, and none is in a password of ours.
+            user, _, password = base64.b64decode(text, validate=True).decode().rpartition(":")
         except (binascii.Error, UnicodeDecodeError):
             return Checked(None)
         if not _is(user, mac):

@@ -1,4 +1,10 @@
-"""aiohttp's HTTP, held to bounds that it has not: a whole head's size, and the end of a TLS connection."""
+"""aiohttp's HTTP, held to bounds that it has not: the size of a whole head, and peers that do not take
+what they asked for, or do not end what they began.
+
+TCP_USER_TIMEOUT is no such bound. Linux counts by it the time in which a window was too small for the
+next segment, also while the peer reads on: a phone that takes 35 kB a second through a buffer of 8 kB,
+as one does that writes firmware to its flash, is cut after that time (measured; Linux 6.18).
+"""
 
 import asyncio
 import logging
@@ -14,10 +20,16 @@ LONGEST_HEAD = 32 * 1024
 MOST_FIELDS = 64
 LONGEST_FIELD = 8190
 "A proxy may pass a phone's certificate on in one field."
+UNSENT = 64 * 1024
+"Bytes of answers that wait for their phone here, and as many in the kernel, before more is made."
 GOODBYE = 2.0
-"Seconds that a peer has to close its side, once it has everything."
-_UNSENT = 64 * 1024
-"Bytes of an answer that wait here for their phone before the rest of it is made."
+"Seconds that a peer has to end its side, once it has everything."
+_STALLED = 6
+"Times the deadline of a request that a phone may take next to nothing of an answer: some write flash meanwhile."
+_LEAST = 16 * 1024
+"Bytes that it takes in that time; whoever takes less holds the connection for its own sake."
+END_OF_TLS = 3600.0
+"Seconds that asyncio is given for it: never, for the end is looked after here."
 # struct tcp_info of linux/tcp.h: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes.
 _TCP_INFO = struct.Struct("=24xI92xQ16xI")
 
@@ -25,13 +37,16 @@ _TCP_INFO = struct.Struct("=24xI92xQ16xI")
 class Handler(RequestHandler):
     """One connection, from its first byte after TLS to its last."""
 
-    __slots__ = ("_head", "goodbye", "place")
+    __slots__ = ("_head", "acknowledged", "place", "since")
 
     def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop, **options: object) -> None:
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # passed on as they are
         self.place: str | bytes | None = None
         "Whose it is, where connections are counted by address."
-        self.goodbye: asyncio.TimerHandle | None = None
+        self.since: float | None = None
+        "When it had last taken a good piece of what is sent to it; None: it is not waited for."
+        self.acknowledged = 0
+        "Bytes that it had taken by then."
         self._head = 0
 
     def data_received(self, data: bytes) -> None:
@@ -50,8 +65,8 @@ class Handler(RequestHandler):
         try:
             await super().start()
         finally:
-            if isinstance(server, Server):
-                server.ended(self)
+            if isinstance(server, Server) and self in server.transports:
+                server.ending.add(self)
 
 
 class Server(web.Server):
@@ -63,6 +78,7 @@ class Server(web.Server):
         *,
         deadline: float,
         lost: Callable[[Handler], None],
+        cut: Callable[[], None],
     ) -> None:
         super().__init__(
             answer,
@@ -79,9 +95,16 @@ class Server(web.Server):
             # aiohttp prints a traceback for each malformed request, which is a stranger's to choose.
             logger=_quiet(),
         )
-        self._told = lost
+        self._lost = lost
+        self._cut = cut
+        self._stalled = _STALLED * deadline
         self.transports: dict[RequestHandler, asyncio.Transport] = {}
+        self.answering: set[Handler] = set()
+        "With a request that is being answered."
+        self.ending: set[Handler] = set()
+        "Where nothing more is answered; what was answered may be under way."
         self._one_gone = asyncio.Event()
+        self._looking = self._loop.call_later(GOODBYE / 2, self._look)
 
     def __call__(self) -> Handler:
         return Handler(self, self._loop, **self._kwargs)
@@ -90,33 +113,54 @@ class Server(web.Server):
         super().connection_made(handler, transport)
         self.transports[handler] = transport
         # A TLS connection would take half a megabyte of an answer that nobody reads.
-        transport.set_write_buffer_limits(high=_UNSENT)
+        transport.set_write_buffer_limits(high=UNSENT)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.transports.pop(handler, None)
         self._one_gone.set()
         if isinstance(handler, Handler):
-            if handler.goodbye is not None:
-                handler.goodbye.cancel()
-            self._told(handler)
+            self.ending.discard(handler)
+            self._lost(handler)
 
-    def ended(self, handler: Handler) -> None:
-        """Nothing more is answered on this connection, which may yet have to send."""
-        transport = self.transports.get(handler)
-        if transport is not None and transport.get_extra_info("sslcontext") is not None:
-            handler.goodbye = self._loop.call_later(GOODBYE, self._part, handler)
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's own signature
+        self._looking.cancel()
+        await super().shutdown(timeout)
 
-    def _part(self, handler: Handler) -> None:
-        """Our close_notify is sent and RFC 8446 section 6.1 lets us go; a stranger's may never come."""
-        transport = self.transports.get(handler)
-        if transport is None:
-            return
-        if taken(transport)[1] == 0:
+    def _look(self) -> None:
+        now = self._loop.time()
+        for handler in list(self.answering):
+            transport = self.transports.get(handler)
+            if transport is not None and handler.writing_paused:
+                self._takes(handler, transport, now)
+            else:
+                # Its phone waits for us.
+                handler.since = None
+        for handler in list(self.ending):
+            transport = self.transports.get(handler)
+            if transport is not None:
+                self._goes(handler, transport, now)
+        self._looking = self._loop.call_later(GOODBYE / 2, self._look)
+
+    def _takes(self, handler: Handler, transport: asyncio.Transport, now: float) -> None:
+        """Ends it if its peer, a good while long, did not."""
+        acknowledged, _ = _taken(transport)
+        if handler.since is None or acknowledged - handler.acknowledged >= _LEAST:
+            handler.since, handler.acknowledged = now, acknowledged
+        elif now - handler.since >= self._stalled:
+            self._cut()
+            transport.abort()
+
+    def _goes(self, handler: Handler, transport: asyncio.Transport, now: float) -> None:
+        acknowledged, outstanding = _taken(transport)
+        if outstanding:
+            self._takes(handler, transport, now)
+        elif handler.since is not None and handler.acknowledged == acknowledged:
+            # It had everything at the last look, our close_notify too. RFC 8446 section 6.1 lets us go
+            # without its own, which a stranger may keep back.
             transport.abort()
         else:
-            # It takes its time over what it asked for. asyncio's own deadline for the end of TLS goes on.
-            handler.goodbye = self._loop.call_later(GOODBYE, self._part, handler)
+            handler.since, handler.acknowledged = now, acknowledged
 
     async def all_gone(self) -> None:
         while self.transports:
@@ -124,14 +168,14 @@ class Server(web.Server):
             await self._one_gone.wait()
 
 
-def taken(transport: asyncio.Transport) -> tuple[int, int]:
-    """How many bytes the peer has acknowledged so far, and how much of the kernel's queue it has not."""
+def _taken(transport: asyncio.Transport) -> tuple[int, bool]:
+    """How many bytes the peer has acknowledged so far; and whether there are others in the kernel's queue."""
     try:
         info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except OSError:
-        return 0, 0
+        return 0, False
     unacknowledged, acknowledged, unsent = _TCP_INFO.unpack(info)
-    return acknowledged, unacknowledged + unsent
+    return acknowledged, unacknowledged + unsent > 0
 
 
 def _quiet() -> logging.Logger:

@@ -81,13 +81,16 @@ class Proving:
         if found is None or found.mac != mac or found.used_at is not None:
             # A burnt token is no proof: a door may have opened since for the phone that lost the answer.
             identity = self.certificates.of(request, connection)
-            if identity is not None and identity.mac is not None:
-                found = self._reader.by_mac(identity.mac)
-                shown = Shown(certificate=identity.mac)
-            elif address is not None:
+            by_certificate = None if identity is None or identity.mac != mac else self._reader.by_mac(mac)
+            behind = None
+            if by_certificate is None and address is not None:
                 behind = self._reader.by_door(mac, addresses.place(address), time.time())
-                if behind is not None:
-                    found, shown = behind, Shown(door=mac)
+            if by_certificate is not None:
+                found, shown = by_certificate, Shown(certificate=mac)
+            elif behind is not None:
+                found, shown = behind, Shown(door=mac)
+            elif found is None and identity is not None:
+                shown = Shown(certificate=identity.mac)
         if found is None:
             return Proved(None, None, _why(decide(mac, shown, _NO_TERMS), asked, checked, identity), wrong_codes)
         decision = decide(mac, shown, self._terms(found, request, address, connection))

@@ -129,7 +129,7 @@ class Recorder:
 
 def _both(earlier: Visit, later: Visit) -> Visit:
     """Two visits of one phone in one batch: the later, with the earlier's news."""
-    if earlier.revision is None and earlier.moved_from is None and earlier.first_shown is None:
+    if not earlier.is_news:
         return later
     revision, addresses, document, proof = later.revision, later.addresses, later.document, later.proof
     if revision is None:
@@ -146,4 +146,5 @@ def _both(earlier: Visit, later: Visit) -> Visit:
         document=document,
         proof=proof,
         first_shown=earlier.first_shown or later.first_shown,
+        found_again=earlier.found_again or later.found_again,
     )

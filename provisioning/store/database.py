@@ -13,6 +13,7 @@ import asyncio
 import functools
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,18 +42,30 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writer = create_engine(URL.create("sqlite", database=str(path)), pool_size=1, max_overflow=0)
-        _prepare(self._writer, "BEGIN IMMEDIATE")
+        _prepare(self._writer, self._begin)
         self._writing = ThreadPoolExecutor(1, "writer")
+        self._patience_ends = 0.0
         url = URL.create("sqlite+aiosqlite", database=str(path))
         self._readers = create_async_engine(url, pool_size=READERS, max_overflow=0)
-        _prepare(self._readers.sync_engine, "BEGIN")
+        _prepare(self._readers.sync_engine, lambda connection: connection.exec_driver_sql("BEGIN"))
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """All of `work`, or nothing of it. A caller that is cancelled does not stop it half-way."""
-        unit = functools.partial(self._write, work, *args, **kwargs)
+        unit = functools.partial(self._write, time.monotonic() + BUSY_SECONDS, work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._writing, unit)
 
-    def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _begin(self, connection: Connection) -> None:
+        """Waits for another process's lock no longer than is left since the caller asked: those who wait
+        behind one another wait together.
+        """
+        left = max(0, int(1000 * (self._patience_ends - time.monotonic())))
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={left}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def _write(
+        self, patience_ends: float, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._patience_ends = patience_ends
         with self._writer.begin() as connection:
             return work(connection, *args, **kwargs)
 
@@ -70,7 +83,7 @@ class Database:
         self._writer.dispose()
 
 
-def _prepare(engine: Engine, begin: str) -> None:
+def _prepare(engine: Engine, begin: Callable[[Connection], object]) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         # The driver's own BEGIN comes too late (not before a SELECT) and is deferred.
@@ -82,7 +95,7 @@ def _prepare(engine: Engine, begin: str) -> None:
 
     @event.listens_for(engine, "begin")
     def begins(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        begin(connection)
 
 
 PRAGMAS = (

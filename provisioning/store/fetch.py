@@ -35,6 +35,7 @@ class Found(NamedTuple):
     public_ip: str | None
     user_agent: str | None
     returned_at: float | None
+    secret_lost_at: float | None
     proofs: str | None
     "Those that its account accepts, separated by blanks; None: the operator's."
     kind: str = ""
@@ -64,6 +65,7 @@ _PHONE = (
     phones.c.public_ip,
     phones.c.user_agent,
     phones.c.returned_at,
+    phones.c.secret_lost_at,
     accounts.c.proofs,
 )
 _WITH_ACCOUNT = phones.join(accounts)

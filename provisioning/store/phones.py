@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, true, update
 
 from provisioning.domain.life import Life
 from provisioning.domain.mac import Mac
-from provisioning.domain.phone import Phone, Slot
+from provisioning.domain.phone import CLOCK_SLACK, Phone, Slot
 from provisioning.store.secrets import KeyRing, fingerprint, new_secret
 from provisioning.store.tables import (
     accounts,
@@ -439,7 +439,10 @@ def sighted(connection: Connection, seen: Sequence[tuple[int, str, float]]) -> N
     for phone_id, public_ip, at in seen:
         earlier = connection.scalar(select(phones.c.public_ip).where(phones.c.id == phone_id))
         done = connection.execute(
-            update(phones).where(phones.c.id == phone_id, phones.c.seen_at < at).values(public_ip=public_ip, seen_at=at)
+            update(phones)
+            # A fetch in the future was made under a clock that was wrong.
+            .where(phones.c.id == phone_id, or_(phones.c.seen_at < at, phones.c.seen_at > at + CLOCK_SLACK))
+            .values(public_ip=public_ip, seen_at=at)
         )
         if done.rowcount and earlier != public_ip:
             tell(connection, phone_id, at, "moved", **{"from": earlier, "to": public_ip, "seen_by": "registrar"})

@@ -37,11 +37,18 @@ class Visit(NamedTuple):
     proof: str = ""
     first_shown: bytes | None = None
     "The secret's hash, when the phone showed it for the first time."
+    found_again: bool = False
+    "The phone shows a secret, and had asked without one."
 
     @property
     def is_news(self) -> bool:
         """More than that the phone was seen again."""
-        return self.revision is not None or self.moved_from is not None or self.first_shown is not None
+        return (
+            self.revision is not None
+            or self.moved_from is not None
+            or self.first_shown is not None
+            or self.found_again
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,8 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
         connection.execute(_SHOWN, shown)
         connection.execute(_CLOSE, shown)
         connection.execute(_REPLACED, shown)
-        connection.execute(_FOUND_AGAIN, shown)
+    if again := [{"phone": v.phone_id} for v in news if v.found_again]:
+        connection.execute(_FOUND_AGAIN, again)
     if story := list(_story(news)):
         connection.execute(insert(events), story)
 

@@ -58,5 +58,10 @@ def test_no_door_opens_by_itself(known: Known):
     assert why_no_door(ASKING, known)
 
 
+def test_what_it_asked_before_its_last_proof_is_no_loss():
+    """As whoever asks without a password first, and is told that one is needed."""
+    assert not lost_its_secret(ASKING, replace(KNOWN, seen_at=NOW))
+
+
 def test_a_week_later_it_may_again():
     assert why_no_door(ASKING, replace(KNOWN, reopened_at=NOW - 7 * 86400)) is None

@@ -84,7 +84,7 @@ def test_a_fault_in_a_vendors_folder_names_file_and_line(
     ("file", "old", "new", "told"),
     [
         ("yealink/phone.cfg.j2", "{{ line.username }}", "{{ line.user }}", "yealink/phone.cfg.j2:37:"),
-        ("snom/vendor.toml", "slots = 2\n", "slots = 0\n", "snom/vendor.toml:38: models.D120.slots:"),
+        ("snom/vendor.toml", "slots = 2\n", "slots = 0\n", "snom/vendor.toml:44: models.D120.slots:"),
     ],
 )
 def test_a_faulty_vendor_folder_refuses_the_start(
@@ -179,7 +179,8 @@ def test_a_model_whose_used_slots_are_gone_refuses_the_start(new_server: Servers
 
 def test_ready_json_tells_what_was_bound(new_server: Servers) -> None:
     server = new_server()
-    assert set(server.ready) == {"pid", "phones_http", "phones_https", "management", "ca_file"}
+    listeners = {"phones_http", "phones_https", "phones_mtls", "phones_legacy", "management"}
+    assert set(server.ready) == {"pid", "ca_file", *listeners}
     assert server.process is not None
     assert server.ready["pid"] == server.process.pid
     assert Path(server.ready["ca_file"]).is_file()
