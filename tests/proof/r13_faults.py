@@ -271,9 +271,9 @@ class World:
 
     def _shown(self, phone: Phone, answer: Answer, *, faults: bool) -> None:
         if answer.status != 200:
-            if not faults or answer.status != 500:
+            if not faults or answer.status != 503:
                 self._fail(f"a fetch was answered {answer.status}")
-            self.told["fetch 500"] += 1
+            self.told["fetch 503"] += 1
         elif shown(answer.body) != self.held[phone.mac]:
             self._fail(f"a fetch shows {shown(answer.body)}, acknowledged was {self.held[phone.mac]}")
         elif any(self.passwords[line].encode() not in answer.body for line in self.held[phone.mac].values()):
