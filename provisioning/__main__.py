@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from provisioning.commands import changes, inventory, oversight, serving, upkeep
+from provisioning.commands import changes, inventory, life, oversight, serving, upkeep
 from provisioning.commands.output import run
 
 
@@ -17,6 +17,7 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
     serving.add(commands)
     inventory.add(commands)
     changes.add(commands)
+    life.add(commands)
     upkeep.add(commands)
     oversight.add(commands)
     simulating = commands.add_parser("simulate", help="run phones that behave, or misbehave, as real ones do")

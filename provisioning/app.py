@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvloop
-from aiohttp import web
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
@@ -25,6 +24,7 @@ from provisioning.domain.errors import Fault
 from provisioning.domain.guard import FailureLimits, Guard
 from provisioning.management.app import application
 from provisioning.management.context import Management
+from provisioning.management.listener import ManagementListener
 from provisioning.metrics import Metrics
 from provisioning.phones import certificates
 from provisioning.phones.access_log import AccessLog
@@ -392,7 +392,7 @@ async def _start(
     stack.callback(access_log.close)
     its = installation.site(config, known, listening.phones_https, listening.phones_http)
 
-    recorder = Recorder(database, metrics, Reopening(config, keys, metrics))
+    recorder = Recorder(database, metrics, Reopening(config, keys))
     recorder.start()
     stack.push_async_callback(recorder.close)
 
@@ -457,10 +457,9 @@ async def _start(
         metrics=metrics,
     )
     if listening.management is not None:
-        runner = web.AppRunner(application(management), access_log=None, handle_signals=False)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, _listen(listening.management, "[listen] management")).start()
+        listener = ManagementListener(application(management))
+        stack.push_async_callback(listener.close)
+        await listener.start(_listen(listening.management, "[listen] management"))
 
     phones = PhonesListener(
         documents.answer,

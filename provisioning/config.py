@@ -468,6 +468,7 @@ def _check(config: Config) -> Config:
         "registrar.password_hook",
         "is an http:// or https:// URL, or empty",
     )
+    need(config.management.session_hours <= 8760, "management.session_hours", "is above 8760, a year")
     need(config.log.level in ("debug", "info", "warning", "error"), "log.level", "is debug, info, warning or error")
     return config
 

@@ -1,4 +1,4 @@
-"""attach, detach, promote, resync, reset, operations"""
+"""attach, detach, promote, resync, operations"""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from provisioning.commands.output import common, show, table
 from provisioning.commands.work import Work, mac_given
 from provisioning.domain.errors import Refused
 from provisioning.domain.operation import State
-from provisioning.management import bodies, changes, life, views
+from provisioning.management import bodies, changes, views
 from provisioning.management.snapshots import Subject
 from provisioning.store import operations
 from provisioning.store.operations import Operation
@@ -24,28 +24,23 @@ def add(commands: Any) -> None:
     attach.add_argument("line", metavar="LINE")
     _phone_options(attach)
     attach.add_argument("--slot", type=int, help="which slot (default: the lowest that is free)")
-    _following(attach, run_attach)
+    following(attach, run_attach)
 
     detach = commands.add_parser("detach", help="take a line out of its phone")
     detach.add_argument("line", metavar="LINE")
     _phone_options(detach)
     detach.add_argument("--force", action="store_true", help="the main or the last line too")
-    _following(detach, run_detach)
+    following(detach, run_detach)
 
     promote = commands.add_parser("promote", help="make one of a phone's lines its main line")
     promote.add_argument("mac", metavar="MAC")
     promote.add_argument("line", metavar="LINE")
-    _following(promote, run_promote)
+    following(promote, run_promote)
 
     resync = commands.add_parser("resync", help="make a phone fetch its configuration now")
     resync.add_argument("mac", metavar="MAC")
     resync.add_argument("--reboot", action="store_true", help="and restart")
-    _following(resync, run_resync)
-
-    reset = commands.add_parser("reset", help="give a phone a new secret and open a door for it")
-    reset.add_argument("mac", metavar="MAC")
-    reset.add_argument("--public-ip", required=True, help="where the phone is now")
-    _following(reset, run_reset)
+    following(resync, run_resync)
 
     group = commands.add_parser("operations", help="changes, and whether phones have them").add_subparsers(
         title="commands", metavar="COMMAND", required=True
@@ -68,7 +63,7 @@ def _phone_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mac", help="which phone, where several are there")
 
 
-def _following(parser: argparse.ArgumentParser, run: Callable[..., Any]) -> None:
+def following(parser: argparse.ArgumentParser, run: Callable[..., Any]) -> None:
     common(parser)
     parser.add_argument("--wait", action="store_true", help="until the phone has it (exit code 1 if it has not)")
     parser.set_defaults(run=run)
@@ -77,7 +72,7 @@ def _following(parser: argparse.ArgumentParser, run: Callable[..., Any]) -> None
 async def run_attach(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
     asking = work.asking(arguments.public_ip, arguments.mac)
-    return await _follow(
+    return await follow(
         arguments,
         work,
         "attach",
@@ -89,7 +84,7 @@ async def run_attach(arguments: argparse.Namespace) -> int:
 async def run_detach(arguments: argparse.Namespace) -> int:
     work = Work(arguments)
     asking = work.asking(arguments.public_ip, arguments.mac)
-    return await _follow(
+    return await follow(
         arguments,
         work,
         "detach",
@@ -101,7 +96,7 @@ async def run_detach(arguments: argparse.Namespace) -> int:
 async def run_promote(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
     about = Subject("phone", mac)
-    return await _follow(
+    return await follow(
         arguments, work, "promote", about, lambda c: changes.promote(c, work.terms, mac, arguments.line)
     )
 
@@ -109,30 +104,12 @@ async def run_promote(arguments: argparse.Namespace) -> int:
 async def run_resync(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
     about = Subject("phone", mac)
-    return await _follow(
+    return await follow(
         arguments, work, "resync", about, lambda c: changes.resync(c, work.terms, mac, reboot=arguments.reboot)
     )
 
 
-async def run_reset(arguments: argparse.Namespace) -> int:
-    work, mac = Work(arguments), mac_given(arguments.mac)
-    work.site()
-    public_ip = work.asking(arguments.public_ip, None).public_ip
-    if public_ip is None:
-        raise Refused("public-ip-required", "Give the phone's current public IP.")
-    shown = ""
-
-    def reset(connection: Connection) -> Operation:
-        nonlocal shown
-        operation, secret = life.reset(connection, work.terms, mac, public_ip)
-        row = changes.phone_model(connection, work.terms, mac)
-        shown = work.provisioning_url(row, mac, secret)
-        return operation
-
-    return await _follow(arguments, work, "reset", Subject("phone", mac), reset, lambda: shown)
-
-
-async def _follow(
+async def follow(
     arguments: argparse.Namespace,
     work: Work,
     verb: str,

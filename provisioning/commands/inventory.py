@@ -272,8 +272,9 @@ async def change_phone(arguments: argparse.Namespace) -> int:
     work, mac = Work(arguments), mac_given(arguments.mac)
     fields = ("model", "account", "serial")
     changed = {name: getattr(arguments, name) for name in fields if getattr(arguments, name) is not None}
+    masked = ("provisioning_url",) if "account" in changed else ()
     stored, secret = await work.change(
-        "change", Subject("phone", mac), lambda c: changes.change_phone(c, work.terms, mac, changed)
+        "change", Subject("phone", mac), lambda c: changes.change_phone(c, work.terms, mac, changed), masked
     )
     shown = views.phone(stored)
     if secret is not None:
@@ -340,14 +341,12 @@ def _until(text: str, now: float) -> float:
     """30d, 12h, or a day in UTC, which still counts."""
     span = re.fullmatch(r"([1-9][0-9]{0,4})([dh])", text)
     if span is not None:
-        return now + int(span[1]) * (86400 if span[2] == "d" else 3600)
+        return tokens.check_expiry(now + int(span[1]) * (86400 if span[2] == "d" else 3600), now)
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise Refused("invalid-value", f"--expires is like 30d, 12h or 2030-12-31, not {text!r}.") from None
-    if day.timestamp() + 86400 <= now:
-        raise Refused("invalid-value", f"--expires: {text} has passed already.")
-    return day.timestamp() + 86400
+    return tokens.check_expiry(day.timestamp() + 86400, now)
 
 
 async def remove_token(arguments: argparse.Namespace) -> int:

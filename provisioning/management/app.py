@@ -1,16 +1,18 @@
 """The management listener: what holds for all of its routes."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from sqlalchemy.exc import SQLAlchemyError
 
 from provisioning.domain.errors import Fault, Refused
 from provisioning.management import openapi
 from provisioning.management.callers import CALLERS, COOKIE, Callers, forget
 from provisioning.management.context import CALLER, CONTEXT, Management, need
+from provisioning.management.listener import REQUEST_SECONDS
 from provisioning.management.problem import respond
 from provisioning.management.routes import ROUTES, Handler
 from provisioning.store.database import is_busy
@@ -56,6 +58,8 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
         if request.path not in _OPEN:
             request[CALLER] = request.app[CALLERS].known(request)
             need(request, _SCOPES.get((request.method, _route(request)), "read"))
+        if request.body_exists:
+            await _body(request)
         return await handler(request)
     except Refused as refused:
         response = respond(refused)
@@ -82,6 +86,17 @@ async def _middleware(request: web.Request, handler: Handler) -> web.StreamRespo
         told = str(error) if isinstance(error, Fault) else ""
         log.error("%s %s is broken: %s %s", request.method, _route(request), type(error).__name__, told)  # noqa: TRY400
         return respond(Refused("broken", "This is our fault, and it is logged."))
+
+
+async def _body(request: web.Request) -> None:
+    """Read here, for all handlers: whole, as it was sent, and in time."""
+    if hdrs.CONTENT_ENCODING in request.headers:
+        raise Refused("content-encoding", "A body is sent as it is, without Content-Encoding.")
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            await request.read()
+    except TimeoutError:
+        raise Refused("body-too-slow", f"The body did not come within {REQUEST_SECONDS:.0f} seconds.") from None
 
 
 async def _name(_: web.Request, response: web.StreamResponse) -> None:

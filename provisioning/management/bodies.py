@@ -271,6 +271,9 @@ class Token(Struct):
 class NewSession(Request):
     token: str
 
+    def __repr__(self) -> str:
+        return "NewSession()"
+
 
 class Session(Struct):
     """What the console may do, as its token."""

@@ -98,10 +98,10 @@ class Callers:
     def known(self, request: web.Request) -> Caller:
         """Refused: `unauthorized` or `too-many-failures`; `cross-site`, see `same_site`."""
         now, address = time.time(), self.address(request)
-        authorization, cookie = request.headers.get(hdrs.AUTHORIZATION), request.cookies.get(COOKIE)
+        authorization, cookie = request.headers.get(hdrs.AUTHORIZATION, ""), request.cookies.get(COOKIE)
         token: Token | None = None
         session: Session | None = None
-        if authorization is not None:
+        if authorization:
             scheme, _, shown = authorization.partition(" ")
             token = self.token(shown.strip(), now) if scheme.lower() == "bearer" else None
         else:

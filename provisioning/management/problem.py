@@ -8,6 +8,7 @@ from provisioning.domain.errors import Refused
 
 STATUS = {
     "invalid-json": 400,
+    "malformed-request": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "cross-site": 403,
@@ -43,7 +44,9 @@ STATUS = {
     "public-ip-ambiguous": 409,
     "public-ip-mismatch": 409,
     "other-account": 409,
+    "body-too-slow": 408,
     "body-too-large": 413,
+    "content-encoding": 415,
     "invalid-value": 422,
     "mac-malformed": 422,
     "slot-out-of-range": 422,

@@ -151,9 +151,7 @@ ROUTES = (
         bodies.Phone,
         scope="operate",
     ),
-    Route(
-        "DELETE", "/v1/phones/{mac}/door", phones.close_door, "Close its open door", status=204, scope="operate"
-    ),
+    Route("DELETE", "/v1/phones/{mac}/door", phones.close_door, "Close its open door", status=204, scope="operate"),
     Route(
         "POST",
         "/v1/phones/{mac}/code",

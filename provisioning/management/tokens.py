@@ -61,6 +61,4 @@ def _time(text: str) -> float:
         found = None
     if found is None or found.tzinfo is None:
         raise Refused("invalid-value", f"expires_at is a time such as {rfc3339(time.time())}.", field="expires_at")
-    if found.timestamp() <= time.time():
-        raise Refused("invalid-value", "expires_at has passed already.", field="expires_at")
-    return found.timestamp()
+    return tokens.check_expiry(found.timestamp(), time.time())

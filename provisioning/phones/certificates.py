@@ -86,7 +86,7 @@ class Certificates:
                 return self.of_connection(der, tls, weak=connection.kind == "legacy")
         # A connection with a PROXY header is the phone's own: its proxy passes bytes on, and whatever stands
         # in the request was written by the phone.
-        if self._proxy_header and connection.proxied is None:
+        if self._proxy_header and not connection.proxied:
             name = transport.get_extra_info("peername")
             if name and addresses.within(addresses.parse(name[0]), self._trusted):
                 values = request.headers.getall(self._proxy_header, ())

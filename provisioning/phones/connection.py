@@ -13,5 +13,7 @@ Kind = Literal["http", "https", "mtls", "legacy"]
 class Connection:
     kind: Kind
     "The listener by which it came."
-    proxied: Address | None = None
-    "The address that a PROXY header gave for it."
+    proxied: bool = False
+    "It began with a PROXY header: whatever stands in its requests was written by the phone."
+    proxied_for: Address | None = None
+    "The address that the header gave; it may say nobody."

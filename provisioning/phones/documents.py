@@ -103,7 +103,7 @@ class Documents:
     async def answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse | Ready:
         started = time.perf_counter()
         asked = requests.read(request.raw_path)
-        peer = connection.proxied if connection.proxied is not None else _peer(request)
+        peer = connection.proxied_for if connection.proxied else _peer(request)
         forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ()) if self._trusted else ()
         address = peer if not self._trusted else addresses.client(peer, forwarded, self._trusted)
         proof: str = "-"
@@ -209,6 +209,8 @@ class Documents:
         wrong_codes: int,
     ) -> web.Response | Ready:
         """No proof: an answer chosen from the request alone, and from how often such requests came."""
+        if reason == "burnt":
+            self._metrics.count("alarms_raised_total")
         vendor = self._catalogue.of_prefix(mac)
         stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
         # Who is asked for a password below /login/ has not failed before he gives one.

@@ -161,7 +161,7 @@ class PhonesListener:
         try:
             if place is None:
                 async with asyncio.timeout(self._handshake):
-                    its = Connection(kind, await proxy_protocol.read(connection))
+                    its = Connection(kind, *await proxy_protocol.read(connection))
             await self._loop.connect_accepted_socket(
                 protocol,
                 connection,

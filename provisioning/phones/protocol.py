@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from provisioning.phones.response import SERVER
+
 LONGEST_HEAD = 32 * 1024
 """Of a request, in bytes. aiohttp bounds a field and their number, whose product is half a megabyte."""
 MOST_FIELDS = 64
@@ -30,6 +32,7 @@ _LEAST = 16 * 1024
 "Bytes that it takes in that time; whoever takes less holds the connection for its own sake."
 END_OF_TLS = 3600.0
 "Seconds that asyncio is given for it: never, for the end is looked after here."
+_AT_ONCE = struct.pack("ii", 1, 0)
 # struct tcp_info of linux/tcp.h: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes.
 _TCP_INFO = struct.Struct("=24xI92xQ16xI")
 
@@ -59,6 +62,21 @@ class Handler(RequestHandler):
         self._head += len(data)
         if self._head > LONGEST_HEAD:
             self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002  its text is told to nobody
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """aiohttp's own tells the exception's text, and its name and version."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        response = web.Response(status=status, text="bad request\n" if status < 500 else "broken\n")
+        response.headers["Server"] = SERVER
+        response.force_close()
+        return response
 
     async def start(self) -> None:
         server = self._manager
@@ -149,6 +167,8 @@ class Server(web.Server):
             handler.since, handler.acknowledged = now, acknowledged
         elif now - handler.since >= self._stalled:
             self._cut()
+            # Or the kernel would go on with what it has, as slowly.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             transport.abort()
 
     def _goes(self, handler: Handler, transport: asyncio.Transport, now: float) -> None:

@@ -130,7 +130,7 @@ class Proving:
         trusted = self._config.network.trusted_proxies
         if not trusted:
             return "clear"
-        if connection.proxied is not None:
+        if connection.proxied:
             # A proxy that passes bytes on says nothing of the phone's own connection; it is the operator's.
             return "tls"
         peer = request.transport and request.transport.get_extra_info("peername")

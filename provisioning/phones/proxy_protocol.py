@@ -19,8 +19,10 @@ _LOCAL = 0x20
 _PAUSE = 0.005
 
 
-async def read(connection: socket.socket) -> Address | None:
-    """Takes the header off the socket. None: there is none, or it says nobody (LOCAL, UNKNOWN).
+async def read(connection: socket.socket) -> tuple[bool, Address | None]:
+    """Takes the header off the socket: (there is one, whose it says the connection is).
+
+    It may say nobody (LOCAL, UNKNOWN).
 
     ValueError: it begins like one and is none. ConnectionError: the peer went away.
     """
@@ -28,15 +30,15 @@ async def read(connection: socket.socket) -> Address | None:
         seen = await _peek(connection)
         if _begins(seen, _V2):
             if len(seen) >= 16:
-                return await _version2(connection, seen)
+                return True, await _version2(connection, seen)
         elif _begins(seen, _V1):
             if (end := seen.find(b"\r\n", 0, _V1_LONGEST)) >= 0:
                 connection.recv(end + 2)
-                return version1(seen[:end])
+                return True, version1(seen[:end])
             if len(seen) >= _V1_LONGEST:
                 raise ValueError("a PROXY line without an end")
         else:
-            return None
+            return False, None
         # The header came in pieces; the socket stays readable, so waiting on it would spin.
         await asyncio.sleep(_PAUSE)
 
@@ -60,7 +62,8 @@ def version2(header: bytes) -> Address | None:
         raise ValueError("no PROXY header of version 2")
     size, kind = _FAMILIES[family]
     source = header[16 : 16 + size]
-    if len(source) < size:
+    # Two addresses and two ports.
+    if len(header) < 16 + 2 * size + 4:
         raise ValueError("a PROXY header that is too short for its addresses")
     return addresses.parse(socket.inet_ntop(kind, source))
 

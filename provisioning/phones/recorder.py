@@ -96,7 +96,8 @@ class Recorder:
         raised, self._alarms = self._alarms, []
         try:
             while visitors:
-                await self._database.write(visits.record, visitors[:BATCH])
+                for _ in range(await self._database.write(visits.record, visitors[:BATCH])):
+                    self._metrics.count("alarms_raised_total")
                 for _ in visitors[:BATCH]:
                     self._metrics.count("visits_recorded_total")
                 del visitors[:BATCH]
@@ -124,7 +125,9 @@ class Recorder:
             known = await self._database.read(visits.known_macs, macs[start : start + BATCH])
             if known:
                 rows = [(phone_id, refusals[mac]) for mac, phone_id in known.items()]
-                await self._database.write(self._reopening.record, rows)
+                for _ in range(await self._database.write(self._reopening.record, rows)):
+                    self._metrics.count("doors_reopened_total")
+                    self._metrics.count("alarms_raised_total")
 
 
 def _both(earlier: Visit, later: Visit) -> Visit:

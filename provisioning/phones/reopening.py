@@ -14,7 +14,6 @@ from provisioning.config import Config
 from provisioning.domain import address as addresses
 from provisioning.domain.life import Asking, Known, lost_its_secret, why_no_door
 from provisioning.domain.mac import Mac
-from provisioning.metrics import Metrics
 from provisioning.store import alarms, binding, phones, visits
 from provisioning.store.phones import StoredPhone
 from provisioning.store.secrets import KeyRing
@@ -29,10 +28,10 @@ _WITHOUT_A_SECRET = ("no-proof", "burnt")
 class Reopening:
     config: Config
     keys: KeyRing
-    metrics: Metrics
 
-    def record(self, connection: Connection, refusals: Sequence[tuple[int, Refusal]]) -> None:
-        """(phone, its refusal)."""
+    def record(self, connection: Connection, refusals: Sequence[tuple[int, Refusal]]) -> int:
+        """(phone, its refusal). How many doors opened; each is an alarm."""
+        opened = 0
         for phone_id, refusal in refusals:
             if refusal.codes:
                 binding.wrong_codes(connection, phone_id, refusal.codes, refusal.at)
@@ -40,9 +39,10 @@ class Reopening:
             if told and refusal.reason in _WITHOUT_A_SECRET and refusal.public_ip is not None:
                 phone = phones.get(connection, phone_id)
                 if phone is not None and phone.phone.seen_at is not None and phone.life.returned_at is None:
-                    self._without_its_secret(connection, phone, refusal.public_ip, refusal.at)
+                    opened += self._without_its_secret(connection, phone, refusal.public_ip, refusal.at)
+        return opened
 
-    def _without_its_secret(self, connection: Connection, phone: StoredPhone, public_ip: str, at: float) -> None:
+    def _without_its_secret(self, connection: Connection, phone: StoredPhone, public_ip: str, at: float) -> bool:
         its, asking = phone.phone, Asking(addresses.place_of(public_ip), at)
         known = Known(
             place=None if its.public_ip is None else addresses.place(its.public_ip),
@@ -55,13 +55,14 @@ class Reopening:
             and "door" in self.config.proofs.accepted(its.model, phone.account_proofs),
         )
         if phone.door is not None or not lost_its_secret(asking, known):
-            return
+            return False
         if phone.life.bound_at is not None:
             binding.secret_lost(connection, phone.id, at)
         why = why_no_door(asking, known)
         phones.tell(connection, phone.id, at, "needs-door", public_ip=public_ip, why_none_opens=why)
         if why is None:
             self._open(connection, phone, its.mac, public_ip)
+        return why is None
 
     def _open(self, connection: Connection, phone: StoredPhone, mac: Mac, public_ip: str) -> None:
         binding.reopened(
@@ -74,7 +75,6 @@ class Reopening:
             new_passwords=bool(self.config.registrar.password_hook),
         )
         alarms.raise_alarm(connection, time.time(), "door-reopened", mac, public_ip=public_ip)
-        self.metrics.count("doors_reopened_total")
 
     def _tells_a_network(self, public_ip: str) -> bool:
         """Loopback is a proxy that nobody declared, or a trial; a private one is so unless phones live there."""

@@ -1,4 +1,4 @@
-"""What a phone's fetch reads, and every request's token: the hot path.
+"""What a phone's fetch reads: the hot path.
 
 SQLAlchemy Core compiles the statements once; a dedicated sqlite3 connection runs them directly on
 the event loop. One indexed row costs 6 microseconds this way and 320 through the async engine;
@@ -18,10 +18,8 @@ from provisioning.store import binding
 from provisioning.store import lines as stored_lines
 from provisioning.store import phones as stored_phones
 from provisioning.store.phones import secret_context
-from provisioning.store.secrets import KeyRing, fingerprint
+from provisioning.store.secrets import KeyRing
 from provisioning.store.tables import accounts, activation_codes, doors, lines, phone_secrets, phones, slots
-from provisioning.store.tokens import Token
-from provisioning.store.tokens import by_hash as tokens_by_hash
 
 
 class Found(NamedTuple):
@@ -131,7 +129,6 @@ _SECRET = (
     .where(phone_secrets.c.phone_id == bindparam("phone_id"), phone_secrets.c.kind == "own")
     .order_by(phone_secrets.c.created_at.desc())
 )
-_TOKEN = tokens_by_hash(bindparam("hash"))
 
 
 class PhoneReader:
@@ -151,7 +148,6 @@ class PhoneReader:
         self._candidates = _compiled(_CANDIDATES)
         self._lines = _compiled(_LINES)
         self._secret = _compiled(_SECRET)
-        self._token = _compiled(_TOKEN)
 
     def close(self) -> None:
         self._connection.close()
@@ -186,11 +182,6 @@ class PhoneReader:
             password = self._keys.open(key_id, sealed, stored_lines.context(name))
             held.append((slot, Line(name, account, number, username, password, domain, display_name, proxy, transport)))
         return held
-
-    def token(self, token: str) -> Token | None:
-        """For the management API, each of whose requests asks this first."""
-        row = self._token.run(self._connection, hash=fingerprint(token)).fetchone()
-        return None if row is None else Token(*row)
 
     def secret(self, phone_id: int, mac: Mac) -> str | None:
         """The phone's newest own secret."""

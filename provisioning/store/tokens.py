@@ -7,10 +7,12 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Select, delete, insert, select
 
+from provisioning.domain.errors import Refused
 from provisioning.store.secrets import KeyRing, fingerprint
 from provisioning.store.tables import accounts, answers, tokens
 
 KEEP_ANSWERS = 86400.0
+LONGEST = 100 * 365 * 86400.0
 
 Scope = Literal["read", "operate", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -54,6 +56,12 @@ COLUMNS = (
 )
 "Of a Token, in its order."
 _SELECT: Select[Any] = select(*COLUMNS).select_from(tokens).outerjoin(accounts)
+
+
+def check_expiry(at: float, now: float) -> float:
+    if not now < at < now + LONGEST:
+        raise Refused("invalid-value", "A token expires in the future, within a hundred years.", field="expires_at")
+    return at
 
 
 def new_id() -> str:

@@ -133,10 +133,10 @@ _WAS_SEEN = select(phones.c.id, phones.c.mac, phones.c.seen_at).where(
 )
 
 
-def record(connection: Connection, visits: Sequence[Visit]) -> None:
-    """One visit a phone at most."""
-    if moved := [v for v in visits if v.moved_from is not None]:
-        _watch(connection, moved)
+def record(connection: Connection, visits: Sequence[Visit]) -> int:
+    """One visit a phone at most. How many alarms were raised."""
+    moved = [v for v in visits if v.moved_from is not None]
+    raised = _watch(connection, moved) if moved else 0
     connection.execute(
         _SEEN, [{"phone": v.phone_id, "at": v.at, "ip": v.public_ip, "agent": v.user_agent} for v in visits]
     )
@@ -146,7 +146,7 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
         connection.execute(_PASSED, passed)
     news = [v for v in visits if v.is_news]
     if not news:
-        return
+        return raised
     # A phone may have been removed since it was answered.
     known = set(connection.scalars(select(phones.c.id).where(phones.c.id.in_([v.phone_id for v in news]))))
     news = [v for v in news if v.phone_id in known]
@@ -165,10 +165,12 @@ def record(connection: Connection, visits: Sequence[Visit]) -> None:
         connection.execute(_FOUND_AGAIN, again)
     if story := list(_story(news)):
         connection.execute(insert(events), story)
+    return raised
 
 
-def _watch(connection: Connection, moved: Sequence[Visit]) -> None:
+def _watch(connection: Connection, moved: Sequence[Visit]) -> int:
     """The same secret from two networks within minutes: a copy of it, or a line that failed over."""
+    raised = 0
     seen = {row.id: row for row in connection.execute(_WAS_SEEN, {"moved": [v.phone_id for v in moved]})}
     for v in moved:
         row = seen.get(v.phone_id)
@@ -178,6 +180,8 @@ def _watch(connection: Connection, moved: Sequence[Visit]) -> None:
             alarms.raise_alarm(
                 connection, v.at, "phone-in-two-places", Mac(row.mac), **{"from": v.moved_from, "to": v.public_ip}
             )
+            raised += 1
+    return raised
 
 
 def _story(news: Iterable[Visit]) -> Iterable[dict[str, object]]:

@@ -1,15 +1,14 @@
 """The commands: the same rules as the API, on a server that runs."""
 
 import asyncio
-import contextlib
-import io
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from running import Api, Server, fetch
+from telling import told
 from waiting import address, seen
 
 from provisioning.__main__ import main
@@ -33,17 +32,6 @@ async def api(server: Server) -> AsyncIterator[Api]:
     its = Api(server)
     yield its
     await its.close()
-
-
-def told(server: Server, *arguments: str, given: str = "", code: int = 0) -> Any:
-    """What the command prints with --json. Inside this process, for that starts sooner."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.chdir(server.data.parent)
-        patch.setattr(sys, "stdin", io.StringIO(given))
-        assert main([*arguments, "--json"]) == code, printed.getvalue()
-    return json.loads(printed.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +98,11 @@ async def test_an_attach_by_command_is_an_operation_like_any_other(server: Serve
         ("model show none", "model-unknown"),
         ("operations show none", "operation-not-found"),
         ("token remove none", "token-not-found"),
+        ("token add x --expires tomorrow", "invalid-value"),
+        ("token add x --expires 2020-01-01", "invalid-value"),
+        ("token add x --expires 0d", "invalid-value"),
+        ("token add x --expires 99999d", "invalid-value"),
+        ("token add x --expires 9999-12-31", "invalid-value"),
         ("render 001565800001 none.cfg", "document-not-found"),
         ("render 001565fffffe", "phone-not-found"),
         ("phone list --config /nowhere.toml", "fault"),
@@ -128,7 +121,8 @@ def test_a_refusal_for_people_stands_on_stderr(server: Server, phone: dict) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["", "lost", "attach", "attach c1 --slot x", "phone", "phone show", "operations list --state x"]
+    "command", ["", "lost", "attach", "attach c1 --slot x", "phone", "phone show", "operations list --state x", "token add x --scope root",
+     "audit", "audit verify --head x"]
 )
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -142,13 +136,30 @@ def test_wrong_usage_ends_the_process_with_2(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "attach", "phone add", "operations list", "token add", "key rotate", "render", "check"]
+    "command", ["", "attach", "phone add", "operations list", "token add", "key rotate", "render", "check", "audit verify", "alarms"]
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("expires", "hours"), [("30d", (30 * 24, 30 * 24)), ("12h", (12, 12)), ("2099-12-31", (24 * 365 * 50, 24 * 365 * 99))]
+)
+def test_a_token_is_made_for_a_while(server: Server, expires: str, hours: tuple[int, int]) -> None:
+    made = told(server, "token", "add", "brief", "--scope", "read", "--expires", expires)
+    left = (datetime.fromisoformat(made["expires_at"]) - datetime.now(UTC)).total_seconds() / 3600
+    assert hours[0] - 0.1 <= left <= hours[1]
+    assert (made["scope"], made["used_at"], made["token"][:3]) == ("read", None, "pt_")
+    listed = next(its for its in told(server, "token", "list")["items"] if its["id"] == made["id"])
+    assert listed == {name: value for name, value in made.items() if name != "token"}
+
+
+def test_a_token_is_made_for_ever_and_for_everything_unless_told(server: Server) -> None:
+    made = told(server, "token", "add", "plain")
+    assert (made["scope"], made["account"], made["expires_at"]) == ("admin", None, None)
 
 
 def test_everything_checks_out(server: Server, phone: dict) -> None:

@@ -44,7 +44,7 @@ def test_nothing_configured_is_the_defaults():
         ("[listen]\nmanagement = '127.0.0.1:99999'", "it is host:port"),
         ("[listen]\nmanagement = ':8081'", "it is host:port"),
         ("[listen]\nmanagement = '127.0.0.1:\u0663'", "it is host:port"),
-        ("[listen]\nphones_http = ''\nphones_https = ''", r"\[listen\] phones_https: and phones_http are both empty"),
+        ("[listen]\nphones_http = ''\nphones_https = ''", r"\[listen\] phones_https: and the phones' other listeners are all empty"),
         ("[network]\nprivate_addresses = 1", r"\[network\] private_addresses: is 1; it is true or false"),
         ("[network]\nprivate_addresses = 'yes'", "it is true or false"),
         ("[network]\ntrusted_proxies = ['10.0.0.1/8']", r"\[network\] trusted_proxies: holds no network"),
@@ -69,6 +69,8 @@ def test_nothing_configured_is_the_defaults():
         ("[tls]\ncertificate = '/nowhere.pem'\nkey = '/nowhere.key'", "/nowhere.pem is no file"),
         ("[phones]\nurl = 'phones.example.net'", r"\[phones\] url: .* such as https://"),
         ("[phones]\nurl = 'https://a/?b'", r"\[phones\] url"),
+        ("[management]\nfailures = 0", r"\[management\] failures: is 0; it is above 0"),
+        ("[management]\nsession_hours = 9000", r"\[management\] session_hours: is above 8760"),
         ("[log]\nlevel = 'loud'", r"\[log\] level: is debug, info, warning or error"),
     ],
 )

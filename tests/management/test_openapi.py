@@ -107,10 +107,32 @@ async def test_every_answer_of_a_walk_through_the_api_is_as_described(server: Se
     await api.call("DELETE", "/v1/lines/w1")
     await api.call("DELETE", "/v1/accounts/walk-2")
     await api.post("/v1/lines/w3/detach", {"force": True})
-    await api.call("DELETE", "/v1/phones/001565200002")
+    other = "/v1/phones/001565200002"
+    await api.post(f"{other}/ship")
+    await api.post(f"{other}/door", {"public_ip": "203.0.113.7"})
+    await api.call("DELETE", f"{other}/door")
+    await api.post(f"{other}/code")
+    await api.post(f"{other}/secret")
+    await api.post(f"{other}/return")
+    await api.call("DELETE", other)
+
+    token = await api.make("/v1/tokens", {"name": "walker", "scope": "read"})
+    signed_in = await api.post("/v1/sessions", {"token": token["token"]})
+    cookie = signed_in.headers["Set-Cookie"].partition(";")[0]
+    with_cookie = {"Cookie": cookie, "Authorization": "", "X_Requested_With": "console"}
+    await api.call("GET", "/v1/sessions/current", **with_cookie)
+    await api.call("DELETE", "/v1/sessions/current", **with_cookie)
+    await api.call("DELETE", f"/v1/tokens/{token['id']}")
+    for path in ("/v1/tokens", "/v1/audit", "/v1/alarms"):
+        assert (await api.get(path)).status == 200
+    told = (await api.get("/v1/audit?limit=1000")).body["items"]
 
     good = {(method, path) for method, path, status in api.described.seen if status < 400}
     assert good == {(route.method, route.path) for route in ROUTES}
+    # And every change of them is in the audit log, under its handler's name.
+    assert {its["action"].partition(".")[2] for its in told} == {
+        route.handler.__name__ for route in ROUTES if route.method != "GET"
+    }
 
 
 async def test_every_problem_has_a_title_and_a_status(api: Api) -> None:

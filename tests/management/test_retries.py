@@ -79,6 +79,16 @@ async def test_a_retried_removal_and_change_are_one_too(api: Api) -> None:
     assert Counter(its["kind"] for its in await operations(api, "001565600005")) == {"attach": 1, "update": 1}
 
 
+async def test_a_retried_removal_is_done_once_and_answered_alike(api: Api) -> None:
+    await phone(api, "gone", "001565600010")
+    for path in ("/v1/lines/gone1", "/v1/lines/gone2", "/v1/phones/001565600010", "/v1/accounts/gone"):
+        first, again = [await api.call("DELETE", path, Idempotency_Key=f"delete {path}") for _ in range(2)]
+        assert (first.status, again.status, first.body, again.body) == (204, 204, b"", b"")
+        assert "Idempotency-Replayed" not in first.headers
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (await api.call("DELETE", path)).status == 404
+
+
 async def test_twenty_at_once_under_one_key_are_one(api: Api) -> None:
     await phone(api, "twenty", "001565600006")
     answers = await asyncio.gather(

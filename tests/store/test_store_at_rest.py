@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from stored import HERE, Stored
 
 from provisioning.domain.mac import Mac
-from provisioning.management import changes, life
+from provisioning.management import life
 from provisioning.store import lines, rotation, tokens
 from provisioning.store.fetch import PhoneReader
 from provisioning.store.secrets import KeyRing, add_key, fingerprint
