@@ -125,7 +125,7 @@ def _accepted(its: Proofs, model: str, account: str | None) -> frozenset[Proof]:
 @dataclass(frozen=True, slots=True)
 class Limits:
     connections: int = 10_000
-    connections_per_address: int = 1_000
+    connections_per_address: int = 4_000
     answers: int = 2_000
     handshake: float = 10.0
     request: float = 10.0

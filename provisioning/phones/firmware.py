@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # No image has more bytes than eighteen digits count, and Python reads no number of thousands of them.
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 
 
 class Firmware:
