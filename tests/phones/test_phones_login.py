@@ -131,8 +131,9 @@ async def test_a_captured_answer_is_worth_nothing_elsewhere(server: Server, api:
         assert get(server, login(phone), answer).status == 401
 
 
-@pytest.mark.parametrize("nonce", ["", "0" * 56, f"{int(time.time()):08x}" + "0" * 48, "x"])
+@pytest.mark.parametrize("nonce", ["", "0" * 56, "now", "x"])
 async def test_a_nonce_that_is_not_ours(server: Server, phone: Bound, nonce: str):
+    nonce = nonce.replace("now", f"{int(time.time()):08x}" + "0" * 48)
     assert get(server, login(phone), digest(phone.mac, phone.secret, login(phone), nonce)).status == 401
 
 
