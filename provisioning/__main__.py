@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from provisioning.commands import changes, inventory, life, oversight, serving, upkeep
+from provisioning.commands import changes, doctor, inventory, life, oversight, serving, upkeep
 from provisioning.commands.output import run
 
 
@@ -20,6 +20,7 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
     life.add(commands)
     upkeep.add(commands)
     oversight.add(commands)
+    doctor.add(commands)
     simulating = commands.add_parser("simulate", help="run phones that behave, or misbehave, as real ones do")
     if arguments[:1] == ["simulate"]:
         # A server that starts does without the phones' memory and time.

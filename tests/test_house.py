@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "management": {"management", "store", "rendering", "domain", "metrics", "vendors", "config"},
     "resync": {"resync", "sip", "store", "domain", "metrics"},
     "simulator": {"simulator", "sip", "domain"},
+    "doctor": {"doctor", "domain", "config", "vendors", "installation"},
 }
 
 
