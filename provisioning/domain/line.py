@@ -1,5 +1,6 @@
 """A SIP line, and what its values may hold."""
 
+import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -88,8 +89,22 @@ def check(line: Line) -> Line:
         ("domain", line.domain, _HOST_PORT, "a host name, such as sip.example.net"),
         ("outbound_proxy", line.outbound_proxy or "unset", _HOST_PORT, "host or host:port"),
     ):
-        if pattern.fullmatch(value) is None or len(value) > 253:
+        if pattern.fullmatch(value) is None or len(value) > 253 or (pattern is _HOST_PORT and not _exists(value)):
             raise Refused("invalid-value", f"{what} is {looks_like}.", field=what)
     if line.transport not in TRANSPORTS:
         raise Refused("invalid-value", f"transport is one of {', '.join(TRANSPORTS)}.", field="transport")
     return line
+
+
+def _exists(host: str) -> bool:
+    """What a pattern cannot say: that the port is one, and that brackets hold an IPv6 address."""
+    bracketed, _, rest = host.rpartition("]")
+    port = rest.partition(":")[2]
+    if port and not 1 <= int(port) <= 65535:
+        return False
+    if bracketed:
+        try:
+            ipaddress.IPv6Address(bracketed.removeprefix("["))
+        except ValueError:
+            return False
+    return True
