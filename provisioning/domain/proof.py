@@ -7,7 +7,7 @@ phone that exists and one that does not.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from provisioning.domain.mac import Mac
 
@@ -36,9 +36,11 @@ def narrowed(*choices: Collection[str] | None) -> frozenset[Proof]:
     return frozenset(proof for proof in PROOFS if all(choice is None or proof in choice for choice in choices))
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Whose proofs a request shows beside the MAC it asks for; each one is genuine already."""
+class Shown(NamedTuple):
+    """Whose proofs a request shows beside the MAC it asks for; each one is genuine already.
+
+    A tuple, for one is made on every fetch.
+    """
 
     certificate: Mac | None = None
     secret: Mac | None = None

@@ -8,8 +8,7 @@ from provisioning.domain.address import Address
 Kind = Literal["http", "https", "mtls", "legacy"]
 
 
-# Each connection is itself and none other, so that what was learnt of it can be kept beside it.
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class Connection:
     kind: Kind
     "The listener by which it came."

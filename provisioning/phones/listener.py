@@ -35,7 +35,9 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 60\r\n"
     b"Cache-Control: no-store\r\nServer: provisioning\r\nDate: "
 )
-_GONE = Connection("http")
+_PLAIN: dict[Kind, Connection] = {kind: Connection(kind) for kind in typing.get_args(Kind)}
+"Of all connections without a PROXY header."
+_GONE = _PLAIN["http"]
 "Of a request whose connection ended before its turn came: whatever is answered, nobody reads it."
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -148,7 +150,7 @@ class PhonesListener:
     ) -> None:
         """`place` None: a trusted proxy."""
         handler: Handler | None = None
-        its = Connection(kind)
+        its = _PLAIN[kind]
         taken = False
 
         def protocol() -> Handler:

@@ -54,6 +54,7 @@ class Proving:
         self._keys = keys
         self._login = login
         self._guard = guard
+        self._known_terms: dict[tuple[str, str | None, Channel, bool], Terms] = {}
         self.certificates = certificates
         "Replaced when they are reloaded."
 
@@ -116,12 +117,18 @@ class Proving:
 
     def _terms(self, found: Found, request: web.BaseRequest, address: Address | None, connection: Connection) -> Terms:
         channel = self.channel(request, connection)
-        return Terms(
-            self._config.proofs.accepted(found.model, found.proofs),
-            channel,
-            legacy=channel == "legacy" and found.model in self._config.legacy.models,
-            clear=channel == "clear" and self._is_clear_enough(address),
-        )
+        clear = channel == "clear" and self._is_clear_enough(address)
+        # Few differ, and every fetch asks.
+        which = (found.model, found.proofs, channel, clear)
+        terms = self._known_terms.get(which)
+        if terms is None:
+            terms = self._known_terms[which] = Terms(
+                self._config.proofs.accepted(found.model, found.proofs),
+                channel,
+                legacy=channel == "legacy" and found.model in self._config.legacy.models,
+                clear=clear,
+            )
+        return terms
 
     def channel(self, request: web.BaseRequest, connection: Connection) -> Channel:
         """How the phone reached us; a trusted proxy's word for it, where one stands between."""
