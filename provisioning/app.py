@@ -452,7 +452,7 @@ async def _start(
         login=login,
         guard=guard,
         recorder=recorder,
-        etag_key=keys.etag_key,
+        etag_key=keys.signing_key,
         access_log=access_log,
         metrics=metrics,
     )

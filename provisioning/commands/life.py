@@ -1,4 +1,4 @@
-"""ship, return, reset, secret, door, code: a phone between its order and its return"""
+"""ship, return, reset, secret, door, code, password: a phone between its order and its return"""
 
 import argparse
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from provisioning.domain.mac import Mac, spelled
 from provisioning.domain.phone import rfc3339
 from provisioning.management import bodies, changes, life, views
 from provisioning.management.snapshots import Subject
+from provisioning.rendering import compose
+from provisioning.store.fetch import PhoneReader
 from provisioning.store.operations import Operation
 
 
@@ -51,6 +53,11 @@ def add(commands: Any) -> None:
     code.add_argument("mac", metavar="MAC")
     common(code)
     code.set_defaults(run=run_code)
+
+    password = commands.add_parser("password", help="how to get into a phone's own menus and web page")
+    password.add_argument("mac", metavar="MAC")
+    common(password)
+    password.set_defaults(run=run_password)
 
 
 async def run_ship(arguments: argparse.Namespace) -> int:
@@ -93,6 +100,17 @@ async def run_code(arguments: argparse.Namespace) -> int:
     terms = work.terms
     code = await work.change("new_code", _about(mac), lambda c: life.new_code(c, terms, mac), ("code",))
     return show(arguments, bodies.ActivationCode(code, rfc3339(terms.now + terms.code)))
+
+
+async def run_password(arguments: argparse.Namespace) -> int:
+    work, mac = Work(arguments), mac_given(arguments.mac)
+    stored = await work.read(lambda c: changes.find_phone(c, work.terms, mac))
+    reader = PhoneReader(work.config.database_path, work.keys)
+    try:
+        secret = reader.secret(stored.id, mac)
+    finally:
+        reader.close()
+    return show(arguments, bodies.PhonePasswords("admin", None if secret is None else compose.admin_password(secret)))
 
 
 async def _with_new_url(

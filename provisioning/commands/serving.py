@@ -55,7 +55,9 @@ def run_serve(arguments: argparse.Namespace) -> int:
         for name in ("phones_http", "phones_https", "phones_mtls", "phones_legacy", "management"):
             print(f"{name:<13} {getattr(listening, name) or 'off'}")
         if fresh:
-            print(f"\nThe first admin token, also in {settings.token_file}; keep it:\n  {_token(settings)}")
+            # To a person only: a service's output is kept in a journal that others may read.
+            shown = f"; keep it:\n  {_token(settings)}" if arguments.demo or sys.stdout.isatty() else ""
+            print(f"\nThe first admin token is in {settings.token_file}{shown}")
         if arguments.demo:
             print(demo.load(settings, known, listening))
         sys.stdout.flush()

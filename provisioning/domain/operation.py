@@ -96,7 +96,9 @@ def why_error(facts: Facts) -> Refused:
             f"The SIP proxy did not pass the resync on ({status}): check [resync] proxy. A restart of the phone "
             "applies the change.",
         )
-    return Refused("not-told", f"No resync was answered in time, if one was sent: is a server running? The phone {seen}.")
+    return Refused(
+        "not-told", f"No resync was answered in time, if one was sent: is a server running? The phone {seen}."
+    )
 
 
 def next_attempt(requested_at: float, attempts: int, status: int | None) -> float | None:

@@ -192,6 +192,13 @@ class ActivationCode(Struct):
     expires_at: Time
 
 
+class PhonePasswords(Struct):
+    admin_user: str
+    admin_password: Annotated[
+        str | None, Meta(description="Of the phone's own menus and web page; null: it has no secret it could come of.")
+    ]
+
+
 class Shipped(Struct):
     phone: Phone
     bootstrap_url: Annotated[

@@ -247,6 +247,7 @@ def change_phone(
             raise Refused("phone-has-lines", "The phone holds lines of its account; detach them first.")
         if owner.id != phone.account_id:
             phones.forget_story(connection, phone.id)
+            operations.leave_behind(connection, phone.id)
             phones.forget_secrets(connection, phone.id)
             secret = phones.new_phone_secret(connection, terms.keys, phone.id, mac, terms.now)
             columns |= {"shipped_at": None, "returned_at": None, "secret_lost_at": None, "reopened_at": None}

@@ -171,6 +171,13 @@ async def new_code(request: web.Request) -> web.Response:
     return await once(request, 200, work, masked=("code",))
 
 
+async def passwords(request: web.Request) -> web.Response:
+    """For the operator's support, not for whoever may only look."""
+    stored, management = await _find(request), context(request)
+    secret = management.reader.secret(stored.id, stored.phone.mac)
+    return answer(bodies.PhonePasswords("admin", None if secret is None else compose.admin_password(secret)))
+
+
 async def documents(request: web.Request) -> web.Response:
     stored = await _find(request)
     model = context(request).vendors.catalogue.model(stored.phone.model)

@@ -161,6 +161,14 @@ ROUTES = (
         scope="operate",
     ),
     Route(
+        "GET",
+        "/v1/phones/{mac}/passwords",
+        phones.passwords,
+        "How to get into its own menus and web page",
+        gives=bodies.PhonePasswords,
+        scope="operate",
+    ),
+    Route(
         "GET", "/v1/phones/{mac}/documents", phones.documents, "What it asks for", gives=bodies.Document, many="array"
     ),
     Route("GET", "/v1/phones/{mac}/documents/{name}", phones.document, "One document, its secrets masked"),

@@ -11,6 +11,8 @@ import secrets
 import time
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from provisioning.domain import mac as macs
 from provisioning.domain.mac import Mac
 from provisioning.phones.request import CODE_DIGITS
@@ -30,6 +32,8 @@ _CANDIDATES = 3
 _NONCE = re.compile(r"([0-9a-f]{8})[0-9a-f]{16}[0-9a-f]{32}", re.ASCII)
 _DIGITS = re.compile(rf"[0-9]{{{CODE_DIGITS}}}", re.ASCII)
 _NOTHING = "00000000000000000000000000000000"
+_NONCE_OF_NOTHING = bytes(12)
+_ABSENT = Mac("000000000000")
 
 
 class Checked(NamedTuple):
@@ -50,6 +54,7 @@ class NonceUses:
     _CELLS = 1 << 16
 
     def __init__(self) -> None:
+        self.start = secrets.token_hex(16)
         self._cells = memoryview(mmap.mmap(-1, 8 * self._CELLS)).cast("Q")
 
     def is_new(self, nonce: str, count: int) -> bool:
@@ -68,7 +73,9 @@ class Login:
         self._keys = keys
         self._uses = uses
         # Opened where a MAC has no secret, so that it costs what a MAC with one does.
-        self._key_id, self._sealed = keys.seal(_NOTHING, _NOTHING)
+        self._nothing = AESGCM(secrets.token_bytes(32))
+        self._sealed = self._nothing.encrypt(_NONCE_OF_NOTHING, _NOTHING.encode(), _NOTHING.encode())
+        self._decoy: Mac | None = None
 
     def challenges(self, mac: Mac, *, basic: bool) -> list[str]:
         """Values of WWW-Authenticate; the same but for the nonce for every MAC."""
@@ -77,16 +84,19 @@ class Login:
         # Basic tells the password itself to whoever listens.
         return [*offered, f'Basic realm="{REALM}", charset="UTF-8"'] if basic else offered
 
-    def check(self, header: str, mac: Mac, method: str, uri: str, *, basic: bool) -> Checked | None:
-        """None: no credentials that we ask for. The user name must be the MAC that is asked for."""
+    def check(self, header: str, mac: Mac, method: str, uri: str, *, basic: bool, codes: bool) -> Checked | None:
+        """None: no credentials that we ask for. The user name must be the MAC that is asked for.
+
+        `codes`: activation codes count, too.
+        """
         scheme, _, text = header.partition(" ")
         if scheme.lower() == "digest":
-            return self._digest(header, mac, method, uri)
+            return self._digest(header, mac, method, uri, codes=codes)
         if scheme.lower() == "basic" and basic:
-            return self._basic(text.strip(), mac)
+            return self._basic(text.strip(), mac, codes=codes)
         return None
 
-    def _basic(self, text: str, mac: Mac) -> Checked:
+    def _basic(self, text: str, mac: Mac, *, codes: bool) -> Checked:
         """Looked up by what is shown."""
         try:
             # The last colon: some phones write them into the MAC, and none is in a password of ours.
@@ -96,13 +106,15 @@ class Login:
         if not _is(user, mac):
             return Checked(None)
         if _DIGITS.fullmatch(password):
+            if not codes:
+                return Checked(None)
             hashed = code_hash(self._keys, mac, password)
             found = self._reader.by_code(hashed, time.time())
             return Checked(found, hashed, wrong_code=found is None)
         found = self._reader.by_secret(fingerprint(password))
         return Checked(found if found is not None and found.kind == "own" else None)
 
-    def _digest(self, header: str, mac: Mac, method: str, uri: str) -> Checked:
+    def _digest(self, header: str, mac: Mac, method: str, uri: str, *, codes: bool) -> Checked:
         try:
             given = digest.Authorization.parse(header)
         except ValueError:
@@ -111,29 +123,41 @@ class Login:
             return Checked(None)
         challenge = digest.Challenge(REALM, given.nonce, given.algorithm, ("auth",))
         now = time.time()
-        candidates = self._reader.candidates(mac, now)
+        candidates = self._candidates(mac, now)
         matching: Candidate | None = None
         for number in range(_CANDIDATES):
             candidate = candidates[number] if number < len(candidates) else None
             if candidate is None:
-                password = self._keys.open(self._key_id, self._sealed, _NOTHING)
+                password = self._nothing.decrypt(_NONCE_OF_NOTHING, self._sealed, _NOTHING.encode()).decode()
             else:
                 context = code_context(mac) if candidate.kind == "code" else secret_context(mac)
                 password = self._keys.open(candidate.key_id, candidate.sealed, context)
             credentials = digest.Credentials(given.username, password)
             right = digest.verify(header, challenge, credentials, method=method, uri=uri)
-            if right and candidate is not None:
+            if right and candidate is not None and (codes or candidate.kind == "own"):
                 matching = candidate
         if matching is None or not self._uses.is_new(given.nonce, given.nc or 0):
             # Which of them was meant cannot be told; a code that waits counts the try.
-            return Checked(None, wrong_code=matching is None)
+            return Checked(None, wrong_code=codes and matching is None)
         if matching.kind == "code":
             return Checked(self._reader.by_code(matching.hash, now), matching.hash)
         return Checked(self._reader.by_secret(matching.hash))
 
+    def _candidates(self, mac: Mac, now: float) -> list[Candidate]:
+        """One look-up that finds something and one that finds nothing, whichever `mac` is."""
+        found = self._reader.candidates(mac, now)
+        if found:
+            self._reader.candidates(_ABSENT, now)
+            return found
+        if self._decoy is None or not self._reader.candidates(self._decoy, now):
+            self._decoy = self._reader.any_with_a_secret()
+        return found
+
     def _nonce(self, mac: Mac, now: int, random: str) -> str:
-        """Time, chance, and a seal over both and the MAC: it answers for no other phone."""
-        seal = hmac.digest(self._keys.etag_key, f"nonce:{now:08x}:{random}:{mac}".encode(), "sha256")
+        """Time, chance, and a seal over both, the MAC and this start: it answers for no other phone, and not
+        after a restart, for which uses are known no more.
+        """
+        seal = hmac.digest(self._keys.signing_key, f"{self._uses.start}:{now:08x}:{random}:{mac}".encode(), "sha256")
         return f"{now:08x}{random}{seal.hex()[:32]}"
 
     def _is_ours(self, nonce: str, mac: Mac) -> bool:

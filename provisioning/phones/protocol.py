@@ -168,7 +168,8 @@ class Server(web.Server):
         elif now - handler.since >= self._stalled:
             self._cut()
             # Or the kernel would go on with what it has, as slowly.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            if (its := transport.get_extra_info("socket")) is not None:
+                its.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             transport.abort()
 
     def _goes(self, handler: Handler, transport: asyncio.Transport, now: float) -> None:
@@ -190,8 +191,12 @@ class Server(web.Server):
 
 def _taken(transport: asyncio.Transport) -> tuple[int, bool]:
     """How many bytes the peer has acknowledged so far; and whether there are others in the kernel's queue."""
+    its = transport.get_extra_info("socket")
+    if its is None:
+        # It went away in this very moment.
+        return 0, False
     try:
-        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        info = its.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except OSError:
         return 0, False
     unacknowledged, acknowledged, unsent = _TCP_INFO.unpack(info)

@@ -73,7 +73,7 @@ class Proving:
             found = self._reader.by_code(code, time.time())
             wrong_codes = int(found is None)
             shown = Shown(code=None if found is None else found.mac)
-        elif (header := request.headers.get(hdrs.AUTHORIZATION)) is not None and self._may_guess(address, mac):
+        elif (header := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             checked = self._check(header, request, mac, address, connection)
             if checked is not None:
                 found, code, wrong_codes = checked.found, checked.code_hash, int(checked.wrong_code)
@@ -102,7 +102,7 @@ class Proving:
         return Proved(found, decision.proof, decision.reason, wrong_codes)
 
     def _may_guess(self, address: Address | None, mac: Mac) -> bool:
-        """A right guess of somebody who has guessed too often must not count."""
+        """A right guess of a code by somebody who has guessed too often must not count; nobody guesses a secret."""
         return self.on_trial(address) or self._guard.limit(address, mac, time.monotonic()) is None
 
     def on_trial(self, address: Address | None) -> bool:
@@ -113,7 +113,8 @@ class Proving:
         self, header: str, request: web.BaseRequest, mac: Mac, address: Address | None, connection: Connection
     ) -> Checked | None:
         basic = self._is_clear_enough(address) or self.channel(request, connection) != "clear"
-        return self._login.check(header, mac, request.method or "", request.raw_path, basic=basic)
+        codes = self._may_guess(address, mac)
+        return self._login.check(header, mac, request.method or "", request.raw_path, basic=basic, codes=codes)
 
     def _terms(self, found: Found, request: web.BaseRequest, address: Address | None, connection: Connection) -> Terms:
         channel = self.channel(request, connection)

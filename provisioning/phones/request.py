@@ -11,13 +11,17 @@ from provisioning.domain.mac import Mac
 LOGIN = "login"
 "The directory that asks for a user name and password."
 CODE_DIGITS = 6
+NOBODY = "000000000000"
 
+_DIGITS = f"[0-9]{{{CODE_DIGITS}}}"
 # No directory but what is shown: nothing of a request's text ever becomes a path.
-_SHOWN = rf"/{{1,2}}(?:([0-9a-f]{{32}}|[0-9]{{6}}|{LOGIN})/{{1,2}})?"
+_SHOWN = rf"/{{1,2}}(?:([0-9a-f]{{32}}|{_DIGITS}|{LOGIN})/{{1,2}})?"
 _PATH = re.compile(_SHOWN + r"([A-Za-z0-9:._-]{1,96})", re.ASCII)
 _FIRMWARE = re.compile(_SHOWN + r"firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
 _LONGEST_REMEMBERED = 128
 _LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
+_CODE = re.compile(rf"(?<![^/]){_DIGITS}(?![^/])", re.ASCII)
+"An activation code where it does not belong, of a URL that was mistyped."
 # RFC 9112 section 3.2.2: a server takes the absolute form too.
 _ORIGIN = re.compile(r"https?://[^/]*", re.ASCII | re.IGNORECASE)
 
@@ -52,7 +56,8 @@ def _read(raw_path: str) -> Asked | None:
         match = _FIRMWARE.fullmatch(path)
         return None if match is None else Asked(match[2], "", None, **_shown(match[1]), firmware=True)
     found = macs.find(match[2])
-    if found is None:
+    # The zeros of Yealink's y000000000000.boot, which all of its phones ask for, are no phone's.
+    if found is None or found[0] == NOBODY:
         return Asked(match[2], match[2].lower(), None, **_shown(match[1]))
     return Asked(match[2], found[1], found[0], **_shown(match[1]))
 
@@ -81,7 +86,8 @@ def has_already(if_none_match: str | None, etag: str) -> bool:
 def redacted(raw_path: str) -> str:
     """A path or name that may be none of ours, fit for a log: no secret, no control character, not long."""
     # Decoded and cut before anything is shortened, so that neither an escape nor the end hides a secret's digits.
-    text = _LONG_HEX.sub("-", unquote(raw_path.partition("?")[0], errors="replace"))[:120]
+    text = _LONG_HEX.sub("-", unquote(raw_path.partition("?")[0], errors="replace"))
+    text = _CODE.sub("-", text)[:120]
     if "%" in text or not text.isprintable():
         return "?"
     return text.encode("ascii", "backslashreplace").decode().replace(" ", "%20")

@@ -1,6 +1,7 @@
 """Everything a document says of one phone, put together. Pure."""
 
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneV
 
 MASK = "********"
 "What people are shown instead of a secret."
+PASSWORD_DIGITS = 12
 STAGE0_POLL_MINUTES = 5
 "A phone that showed no proof asks again soon: its door may be open by then."
 _NIGHT_MINUTES = 6 * 60
@@ -35,6 +37,14 @@ def provisioning_url(site: Site, model: Model, mac: Mac, secret: str | None) -> 
     return f"{site.url}{middle}{fill_mac(model.provisioning_path, mac)}"
 
 
+def admin_password(secret: str) -> str:
+    """Made of the phone's own secret: it is nowhere stored, and changes with it. Digits, for a phone's keys."""
+    if secret == MASK:
+        return MASK
+    number = int.from_bytes(hmac.digest(secret.encode(), b"admin password", "sha256"))
+    return f"{number % 10**PASSWORD_DIGITS:0{PASSWORD_DIGITS}d}"
+
+
 def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequence[tuple[int, Line]]) -> Values:
     """With all of the model's slots, the empty ones too: that is how a phone forgets a line."""
     slots = list(_EMPTY[: model.slots])
@@ -45,6 +55,7 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, lines: Sequen
             mac=mac,
             slots=model.slots,
             provisioning_url=provisioning_url(site, model, mac, secret),
+            admin_password=admin_password(secret) if secret else "",
             poll_minutes=site.poll_minutes,
             poll_time=_poll_time(mac),
         ),
@@ -71,6 +82,7 @@ def stage0(site: Site, model: Model) -> Values:
             mac="",
             slots=0,
             provisioning_url=f"{site.url}/{model.provisioning_path}",
+            admin_password="",
             poll_minutes=STAGE0_POLL_MINUTES,
             poll_time="03:00",
         ),

@@ -162,6 +162,7 @@ def _samples(model: Model) -> Iterator[Values]:
                 mac="001122334455",
                 slots=len(slots),
                 provisioning_url="https://sample.example/" + fill_mac(model.provisioning_path, Mac("001122334455")),
+                admin_password="" if given is None else "123456789012",
                 poll_minutes=1440,
                 poll_time="03:00",
             ),

@@ -11,6 +11,8 @@ class PhoneValues:
     slots: int
     provisioning_url: str
     "With the phone's own secret in stage 1; without any in stage 0."
+    admin_password: str
+    "Of the phone's own menus and web page, never the vendor's default; empty: leave it as it is."
     poll_minutes: int
     "How often the phone asks again by itself."
     poll_time: str

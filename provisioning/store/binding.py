@@ -10,6 +10,7 @@ from typing import Literal
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, case, delete, insert, or_, select, update
 
 from provisioning.domain.mac import Mac
+from provisioning.domain.phone import rfc3339
 from provisioning.store import alarms, lines, phones
 from provisioning.store.phones import SET_SECONDS, StoredPhone
 from provisioning.store.secrets import KeyRing
@@ -95,7 +96,7 @@ def spend_bootstrap(
         "bootstrap-shown-again",
         phone.phone.mac,
         place=showing.place,
-        first_used_at=token.used_at,
+        first_used_at=rfc3339(token.used_at),
         first_used_from=token.used_from,
     )
     return "burnt"
@@ -126,7 +127,7 @@ def new_code(connection: Connection, keys: KeyRing, phone: StoredPhone, now: flo
 
 def code_hash(keys: KeyRing, mac: Mac, code: str) -> bytes:
     """Keyed, for a million codes are soon tried on a copied database."""
-    return hmac.digest(keys.etag_key, f"code:{mac}:{code}".encode(), "sha256")
+    return hmac.digest(keys.signing_key, f"code:{mac}:{code}".encode(), "sha256")
 
 
 def code_context(mac: Mac) -> str:

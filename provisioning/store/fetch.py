@@ -94,6 +94,7 @@ _BY_DOOR = (
         ),
     )
 )
+_ANY = select(phones.c.mac).join(phone_secrets).where(phone_secrets.c.kind == "own").limit(1)
 _CANDIDATES = (
     select(literal("own"), phone_secrets.c.hash, phone_secrets.c.key_id, phone_secrets.c.secret)
     .join(phones)
@@ -146,6 +147,7 @@ class PhoneReader:
         self._by_code = _compiled(_BY_CODE)
         self._by_mac = _compiled(_BY_MAC)
         self._candidates = _compiled(_CANDIDATES)
+        self._any = _compiled(_ANY)
         self._lines = _compiled(_LINES)
         self._secret = _compiled(_SECRET)
 
@@ -173,6 +175,10 @@ class PhoneReader:
         """What Digest needs in the clear; the caller does the same work for a MAC that has none."""
         rows = self._candidates.run(self._connection, mac=mac, now=now)
         return [Candidate(*row) for row in rows]
+
+    def any_with_a_secret(self) -> Mac | None:
+        row = self._any.run(self._connection).fetchone()
+        return None if row is None else Mac(row[0])
 
     def lines(self, phone_id: int) -> list[tuple[int, Line]]:
         """(slot, line) of each attached line, the passwords in the clear."""

@@ -274,6 +274,13 @@ def give_up(connection: Connection, phone_id: int) -> None:
     connection.execute(update(operations).where(operations.c.phone_id == phone_id).values(next_attempt_at=None))
 
 
+def leave_behind(connection: Connection, phone_id: int) -> None:
+    """The phone goes to another account: what it does there does not concern its earlier owner."""
+    connection.execute(
+        update(operations).where(operations.c.phone_id == phone_id).values(phone_id=None, next_attempt_at=None)
+    )
+
+
 def is_due(connection: Connection, now: float) -> bool:
     """Whether a claim would find something: asked often, and takes no write lock."""
     due = select(operations.c.id).where(

@@ -1,6 +1,7 @@
 """Secrets at rest: AES-256-GCM under a key that the database does not hold.
 
-The key file has a line `<key id> <base64 of 32 bytes>` per key; the first seals, all open. The
+The key file has a line `<key id> <base64 of 32 bytes>` per key; the first seals, all open. Its line
+`sign` is another thing: it keys hashes (of ETags, nonces, codes), and no rotation changes it. The
 row holds the key id. `context` (such as `line:17`) is authenticated, so that a sealed value
 moved to another row does not open.
 """
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from provisioning.domain.errors import Fault
 
 _NONCE = 12
+SIGN = "sign"
 
 
 class KeyRing:
@@ -44,6 +46,7 @@ class KeyRing:
         try:
             pairs = [line.split() for line in text.splitlines() if line.strip()]
             raw = {key_id: base64.b64decode(key, validate=True) for key_id, key in pairs}
+            signing = raw.pop(SIGN, None)
             keys = {key_id: AESGCM(key) for key_id, key in raw.items()}
         except ValueError:
             raise Fault(f"{self._path}: is not lines of `<key id> <base64 of 32 bytes>`") from None
@@ -51,8 +54,7 @@ class KeyRing:
             raise Fault(f"{self._path}: holds no key")
         self._keys, self._read_version = keys, version
         self.current = next(iter(keys))
-        # Survives rotation as long as the oldest key is kept; it only makes ETags unguessable.
-        self.etag_key = hashlib.blake2b(list(raw.values())[-1], person=b"etag").digest()
+        self.signing_key = _derived(list(raw.values())[-1]) if signing is None else signing
 
     def _version(self) -> tuple[int, int]:
         its = self._path.stat()
@@ -83,20 +85,29 @@ class KeyRing:
             raise Fault(f"{self._path}: {context} does not open with the key {key_id}") from None
 
 
+def _derived(oldest: bytes) -> bytes:
+    """The signing key of a file that has no line for it yet; `add_key` writes it down."""
+    return hashlib.blake2b(oldest, digest_size=32, person=b"etag").digest()
+
+
 def new_key_file(path: Path) -> None:
-    write_private(path, _new_line())
+    write_private(path, _new_line() + _line(SIGN, secrets.token_bytes(32)))
 
 
 def add_key(path: Path) -> None:
     """A new key in front of the others: it seals from now on."""
-    write_private(path, _new_line() + path.read_text("ascii"))
+    text = path.read_text("ascii")
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if all(key_id != SIGN for key_id, _ in lines):
+        text = text.rstrip("\n") + "\n" + _line(SIGN, _derived(base64.b64decode(lines[-1][1])))
+    write_private(path, _new_line() + text)
 
 
 def keep_only(path: Path, key_ids: set[str]) -> int:
     """Drops all other keys; how many were dropped."""
     lines = path.read_text("ascii").splitlines(keepends=True)
     lines = [line for line in lines if line.strip()]
-    kept = [line for line in lines if line.split()[0] in key_ids]
+    kept = [line for line in lines if line.split()[0] in key_ids | {SIGN}]
     write_private(path, "".join(kept))
     return len(lines) - len(kept)
 
@@ -113,7 +124,11 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _new_line() -> str:
-    return f"k{secrets.token_hex(4)} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
+    return _line(f"k{secrets.token_hex(4)}", secrets.token_bytes(32))
+
+
+def _line(key_id: str, key: bytes) -> str:
+    return f"{key_id} {base64.b64encode(key).decode()}\n"
 
 
 def new_secret() -> str:

@@ -13,7 +13,8 @@ from provisioning.phones.firmware import byte_range
 from provisioning.phones.proxy_protocol import version1, version2
 from provisioning.phones.request import read, redacted
 
-MACS = st.text("0123456789abcdef", min_size=12, max_size=12)
+# Zeros alone are no phone's: all Yealinks ask for y000000000000.boot.
+MACS = st.text("0123456789abcdef", min_size=12, max_size=12).filter(lambda mac: mac != "0" * 12)
 SECRETS = st.text("0123456789abcdef", min_size=32, max_size=32)
 ANYTHING = st.one_of(st.text(), st.text("/%.0123456789abcdefABCDEF:-\\\x00\r\n ٣é"), st.from_regex(r"/[^\s]*"))
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -28,6 +29,18 @@ def test_every_spelling_of_a_phones_own_path_is_one(
     asked = read(f"{slash}{secret}{slash}{quote(spelled, safe='') if escaped else spelled}.cfg")
     assert asked is not None
     assert (asked.mac, asked.shape, asked.secret, asked.firmware) == (mac, "{mac}.cfg", secret, False)
+
+
+def test_the_boot_file_of_all_yealinks_names_no_phone() -> None:
+    asked = read(f"/{'0' * 32}/y000000000000.boot")
+    assert asked is not None
+    assert (asked.mac, asked.shape) == (None, "y000000000000.boot")
+
+
+@pytest.mark.parametrize("path", ["/123456", "/123456/", "/123456/x/y", "/x/123456"])
+def test_a_code_in_a_mistyped_url_is_no_secret_less(path: str) -> None:
+    assert "123456" not in redacted(path)
+    assert redacted("/1234567.rom") == "/1234567.rom"
 
 
 @given(ANYTHING)

@@ -117,9 +117,9 @@ def test_blank_lines_that_an_editor_left_are_nothing(tmp_path: Path):
 
 
 def test_etags_survive_a_rotation(key_file: Path):
-    before = KeyRing(key_file).etag_key
+    before = KeyRing(key_file).signing_key
     add_key(key_file)
-    assert KeyRing(key_file).etag_key == before
+    assert KeyRing(key_file).signing_key == before
 
 
 def test_a_new_key_file_is_private(key_file: Path):
