@@ -95,7 +95,10 @@ class ResyncWorker:
     async def _tell(self, resync: Resync) -> None:
         status, untold = await self._send(resync)
         again_at = None
-        if untold is None:
+        if untold is NO_LINE and resync.attempts == 0:
+            # It may be fetching its first just now.
+            again_at = time.time() + LOOK_SECONDS
+        elif untold is None or untold is NO_LINE:
             again_at = next_attempt(resync.requested_at, resync.attempts + 1, status)
         await self._database.write(
             operations.told, resync, now=time.time(), status=status, untold=untold, again_at=again_at

@@ -113,6 +113,7 @@ async def test_every_answer_of_a_walk_through_the_api_is_as_described(server: Se
     await api.call("DELETE", f"{other}/door")
     await api.post(f"{other}/code")
     await api.post(f"{other}/secret")
+    await api.get(f"{other}/passwords")
     await api.post(f"{other}/return")
     await api.call("DELETE", other)
 

@@ -83,7 +83,7 @@ def test_a_fault_in_a_vendors_folder_names_file_and_line(
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        ("yealink/phone.cfg.j2", "{{ line.username }}", "{{ line.user }}", "yealink/phone.cfg.j2:37:"),
+        ("yealink/phone.cfg.j2", "{{ line.username }}", "{{ line.user }}", "yealink/phone.cfg.j2:42:"),
         ("snom/vendor.toml", "slots = 2\n", "slots = 0\n", "snom/vendor.toml:44: models.D120.slots:"),
     ],
 )
