@@ -1,7 +1,8 @@
 """`make proof`: attacks and faults against the real server; one table of what was tried and what got through.
 
-Each proof is a module of this folder, named by its id in docs/security.md, with a TITLE and
-`async def run(effort: Effort) -> Outcome`. Exit code 1: something got through.
+Each proof is a module of this folder, named by its id, with a TITLE and
+`async def run(effort: Effort) -> Outcome`; ALONE = True where other work would disturb what it
+measures. Exit code 1: something got through.
 """
 
 import argparse
@@ -9,11 +10,13 @@ import asyncio
 import importlib
 import json
 import re
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
 
@@ -37,9 +40,18 @@ def main() -> int:
     parser.add_argument("--only", metavar="ID", nargs="+", choices=list(found), help="such as S4 R1")
     parser.add_argument("--seed", type=int, default=1, help="of everything drawn at random (default: 1)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each proof")
+    parser.add_argument("--jobs", type=int, default=1, help="proofs at once, but for those that measure time")
     arguments = parser.parse_args()
+    names = arguments.only or list(found)
+    together = [name for name in names if not getattr(found[name], "ALONE", False)] if arguments.jobs > 1 else []
     results = []
-    for name in arguments.only or found:
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for name, (outcome, seconds) in zip(
+            together, pool.map(lambda name: apart(name, arguments), together), strict=True
+        ):
+            results.append((name, outcome))
+            show(name, found[name].TITLE, outcome, seconds, as_json=arguments.json)
+    for name in (name for name in names if name not in together):
         outcome, seconds = run(name, found[name], full=arguments.full, seed=arguments.seed)
         results.append((name, outcome))
         show(name, found[name].TITLE, outcome, seconds, as_json=arguments.json)
@@ -50,6 +62,18 @@ def main() -> int:
         print(f"\n{tried} attempts in {len(results)} proofs; what got through: {', '.join(red) or 'nothing'}", end="")
         print(f"; not run: {', '.join(skipped)}" if skipped else "")
     return 1 if red else 0
+
+
+def apart(name: str, arguments: argparse.Namespace) -> tuple[Outcome, float]:
+    """In a process of its own."""
+    command = [sys.executable, str(HERE / "prove.py"), "--json", "--seed", str(arguments.seed), "--only", name]
+    done = subprocess.run(command + ["--full"] * arguments.full, capture_output=True, text=True, check=False)
+    try:
+        told = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return Outcome(through=[f"the proof itself broke: {done.stderr[-2000:]}"]), 0.0
+    seconds = told["seconds"]
+    return Outcome(**{item.name: told[item.name] for item in fields(Outcome)}), seconds
 
 
 def run(name: str, proof: ModuleType, *, full: bool, seed: int) -> tuple[Outcome, float]:

@@ -19,6 +19,7 @@ from outcome import Effort, Outcome
 from running import Server
 
 TITLE = "SIGKILL while lines are attached, detached, made and fetched"
+ALONE = True
 CALLERS = 6
 LINES = 5
 "Of each caller's own: so each knows what holds after the kill."

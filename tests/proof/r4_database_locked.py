@@ -13,6 +13,7 @@ from outcome import Effort, Outcome
 from running import Answer
 
 TITLE = "another process holds the write lock"
+ALONE = True
 ONE_WAITS = 6.5
 "Seconds in which an attach is answered: SQLite waits 5."
 AT_ONCE = 4

@@ -26,6 +26,7 @@ from provisioning.domain.mac import Mac
 from provisioning.simulator.dialect import asks
 
 TITLE = "a fleet boots at once after a power cut, while a stranger sweeps"
+ALONE = True
 AT_ONE_ADDRESS = 200
 P99 = 1.0
 STRANGERS = "127.0.99.99"

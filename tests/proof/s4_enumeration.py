@@ -31,6 +31,7 @@ from provisioning.config import Limits
 
 WRAPPER = str(Path(__file__).with_name("turned_server.py"))
 TITLE = "MACs walked, swept and guessed for a day; known told from unknown by answer or by time"
+ALONE = True
 PROXY = {"NETWORK__TRUSTED_PROXIES": "127.0.0.1/32", "NETWORK__PRIVATE_ADDRESSES": "false"}
 DOOR_AT = "5.39.0.1"
 "Where doors are open; nobody of these attackers is there."
