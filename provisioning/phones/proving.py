@@ -5,6 +5,7 @@ or a burnt token has said that it is this one, and, for Digest, beside as much w
 """
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -79,27 +80,42 @@ class Proving:
                 found, code, wrong_codes = checked.found, checked.code_hash, int(checked.wrong_code)
                 its = None if found is None else found.mac
                 shown = Shown(password=its) if code is None else Shown(code=its)
-        if found is None or found.mac != mac or found.used_at is not None:
-            # A burnt token is no proof: a door may have opened since for the phone that lost the answer.
+        decision = self._decided(mac, found, shown, request, address, connection)
+        # A burnt token is no proof: a door may have opened since, for the phone that lost the answer.
+        if decision.proof is None or (found is not None and found.used_at is not None):
             identity = self.certificates.of(request, connection)
-            by_certificate = None if identity is None or identity.mac != mac else self._reader.by_mac(mac)
-            behind = None
-            if by_certificate is None and address is not None:
-                behind = self._reader.by_door(mac, addresses.place(address), time.time())
-            if by_certificate is not None:
-                found, shown = by_certificate, Shown(certificate=mac)
-            elif behind is not None:
-                found, shown = behind, Shown(door=mac)
-            elif found is None and identity is not None:
-                shown = Shown(certificate=identity.mac)
-        if found is None:
-            return Proved(None, None, _why(decide(mac, shown, _NO_TERMS), asked, checked, identity), wrong_codes)
-        decision = decide(mac, shown, self._terms(found, request, address, connection))
-        if decision.proof in ONE_TIME:
+            for other, shown_too in self._beside(mac, identity, address):
+                further = self._decided(mac, other, shown_too, request, address, connection)
+                if further.proof is not None or found is None:
+                    found, decision = other, further
+                if further.proof is not None:
+                    break
+        if found is not None and decision.proof in ONE_TIME:
             found, decision = await self._burn(request, asked, found, decision, code, address)
-        if found.mac != mac:
-            return Proved(None, None, decision.reason, wrong_codes)
+        if found is None or found.mac != mac:
+            return Proved(None, None, _why(decision, asked, checked, identity), wrong_codes)
         return Proved(found, decision.proof, decision.reason, wrong_codes)
+
+    def _decided(
+        self,
+        mac: Mac,
+        found: Found | None,
+        shown: Shown,
+        request: web.BaseRequest,
+        address: Address | None,
+        connection: Connection,
+    ) -> Decision:
+        terms = _NO_TERMS if found is None else self._terms(found, request, address, connection)
+        return decide(mac, shown, terms)
+
+    def _beside(self, mac: Mac, identity: Identity | None, address: Address | None) -> Iterator[tuple[Found, Shown]]:
+        """What a request shows without saying it in its path or credentials."""
+        if identity is not None and identity.mac == mac and (found := self._reader.by_mac(mac)) is not None:
+            yield found, Shown(certificate=mac)
+        if address is not None:
+            found = self._reader.by_door(mac, addresses.place(address), time.time())
+            if found is not None:
+                yield found, Shown(door=mac)
 
     def _may_guess(self, address: Address | None, mac: Mac) -> bool:
         """A right guess of a code by somebody who has guessed too often must not count; nobody guesses a secret."""
@@ -182,8 +198,10 @@ _NO_TERMS = Terms()
 
 def _why(decision: Decision, asked: Asked, checked: Checked | None, identity: Identity | None) -> str:
     """For the log; a stranger sees nothing of it."""
-    if identity is not None and identity.reason is not None:
-        return identity.reason
+    if decision.reason != "no-proof":
+        return decision.reason
+    if identity is not None:
+        return identity.reason or "foreign"
     if asked.secret is not None or asked.code is not None or checked is not None:
         return "wrong-secret"
-    return decision.reason
+    return "no-proof"

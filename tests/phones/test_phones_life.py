@@ -409,6 +409,15 @@ async def test_proofs_can_be_switched_off_for_an_account(server: Server, api: Ap
     assert has_lines(fetch(server, phone.path(), place), phone)
 
 
+async def test_a_proof_that_is_switched_off_hides_no_other(server: Server, api: Api, phone: Bound, place: str):
+    await api.call("PATCH", f"/v1/accounts/{phone.account}", {"proofs": ["door"]})
+    assert not has_lines(fetch(server, phone.path(), place), phone)
+    await api.post(f"/v1/phones/{phone.mac}/door", {"public_ip": place})
+    assert has_lines(fetch(server, phone.path(), place), phone)
+    assert has_lines(fetch(server, f"/{'0' * 32}{phone.bare()}", place), phone)
+    assert not has_lines(fetch(server, phone.path(), ELSEWHERE), phone)
+
+
 async def test_proofs_can_be_switched_off_for_a_model(new_server: Callable[..., Server]):
     server = new_server(PROOFS__MODELS='{"yealink-t54w": ["certificate"]}')
     async with managing(server) as api:
