@@ -93,8 +93,12 @@ _SHOWN = (
 )
 # The phone is bound: from now on its newest secret is its proof. The door, earlier secrets and
 # tokens that nobody used have done their work; used ones stay, to be known when they come again.
-_CLOSE = delete(doors).where(doors.c.phone_id == bindparam("phone"))
+# A visit is recorded behind its answer: what was reset since is another secret's and another door's.
 _newest = phone_secrets.alias()
+_still_valid = select(_newest.c.hash).where(_newest.c.hash == bindparam("shown_hash")).exists()
+_CLOSE = delete(doors).where(
+    doors.c.phone_id == bindparam("phone"), doors.c.opened_at <= bindparam("at"), _still_valid
+)
 _REPLACED = delete(phone_secrets).where(
     phone_secrets.c.phone_id == bindparam("phone"),
     or_(
@@ -103,7 +107,7 @@ _REPLACED = delete(phone_secrets).where(
             phone_secrets.c.created_at
             < select(_newest.c.created_at).where(_newest.c.hash == bindparam("shown_hash")).scalar_subquery(),
         ),
-        and_(phone_secrets.c.kind == "bootstrap", phone_secrets.c.used_at.is_(None)),
+        and_(phone_secrets.c.kind == "bootstrap", phone_secrets.c.used_at.is_(None), _still_valid),
     ),
 )
 _FOUND_AGAIN = (
@@ -113,7 +117,9 @@ _FOUND_AGAIN = (
 )
 _PASSED = (
     update(doors)
-    .where(doors.c.phone_id == bindparam("phone"), doors.c.passed_at.is_(None))
+    .where(
+        doors.c.phone_id == bindparam("phone"), doors.c.passed_at.is_(None), doors.c.opened_at <= bindparam("at")
+    )
     .values(passed_at=bindparam("at"))
 )
 _known_place = sqlite.insert(places).from_select(

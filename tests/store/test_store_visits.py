@@ -1,10 +1,13 @@
+import time
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from stored import HERE, Stored
 
 from provisioning.domain.mac import Mac
+from provisioning.management import life
 from provisioning.store import operations, phones, visits
 from provisioning.store.secrets import fingerprint
 from provisioning.store.visits import Refusal, Visit
@@ -93,10 +96,23 @@ async def test_the_first_show_of_the_secret_binds_the_phone_and_closes_its_door(
     await stored.attach("a", MAC, public_ip=HERE)
     assert await count(stored, "doors") == 1
     assert not (await stored.find(MAC)).life.bound_at
-    await record(stored, visit(phone_id, first_shown=fingerprint(secret)))
+    await record(stored, visit(phone_id, time.time(), first_shown=fingerprint(secret)))
     assert await count(stored, "doors") == 0
     assert (await stored.find(MAC)).life.bound_at
     assert (await stored.story(phone_id))[-1][0] == "bound"
+
+
+async def test_a_visit_that_is_recorded_late_closes_no_door_that_a_reset_has_opened(stored: Stored):
+    phone_id, secret = await stored.phone(MAC)
+    now = time.time()
+    await stored.write(lambda c: life.reset(c, stored.terms(now), MAC, ip_address(HERE)))
+    late = visit(phone_id, now - 0.1, first_shown=fingerprint(secret))
+    await record(stored, late)
+    assert await count(stored, "doors") == 1
+    assert (await stored.find(MAC)).life.bound_at is None
+    # Nor does a fetch before it count as its first.
+    await record(stored, visit(phone_id, now - 0.1, proof="door"))
+    assert await stored.read(lambda c: c.exec_driver_sql("SELECT passed_at FROM doors").scalar()) is None
 
 
 async def test_a_fetch_through_the_door_leaves_it_open(stored: Stored):
