@@ -16,7 +16,7 @@ phones: .venv/runtime
 	$(BIN)/provisioning simulate --demo
 
 test: .venv/dev
-	$(BIN)/python -W error -m pytest -n 4 --dist loadfile
+	$(BIN)/python -W error -m pytest -n 3 --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff check provisioning tests

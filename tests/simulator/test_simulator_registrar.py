@@ -72,10 +72,10 @@ async def test_expires_0_and_star_remove_and_time_does(registrar, peer):
     await peer.register(registrar, "1001", "secret1001")
     await peer.register(registrar, "1001", "secret1001", expires=0, contact="Contact: *")
     assert registrar.contacts("1001") == ()
-    registrar.max_expires = 0.05
+    registrar.max_expires = 1.0
     await peer.register(registrar, "1001", "secret1001")
     assert len(registrar.contacts("1001")) == 1
-    await asyncio.sleep(0.07)
+    await asyncio.sleep(1.1)
     assert registrar.contacts("1001") == ()
     assert registrar.users() == ()
 
