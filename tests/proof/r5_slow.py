@@ -28,15 +28,17 @@ from pipelined import SILENT, Heard, listen
 from running import Api, Server
 
 TITLE = "slow heads, handshakes, bodies and readers, while good phones fetch"
-DEADLINE = 1.5
-"Of a request and of a handshake; the product's own 10 s would only take longer."
-HEADS_WITHIN = DEADLINE + 2.0
-UNREAD_WITHIN = 6 * DEADLINE + 3.0
+ALONE = True
+SHORT, OWN = 1.5, 10.0
+"Deadlines, in seconds, of a request and of a handshake: of a short run, and the product's own, with which all are there at once."
+AFTER, AFTER_UNREAD, TIMES_UNREAD = 2.0, 3.0, 6
+"Seconds after the deadline in which all are closed; and for answers that are not read, after six times the deadline."
 LATE = 0.5
 "Seconds for the scheduler of a machine that others use too, in each of the two processes."
 TARGET, BOUND = 0.05, 1.0
 "Seconds of a good phone's fetch (p99): what docs/security.md promises, and what is red on any machine."
-MOST_GROWTH = 100_000_000
+MOST_GROWTH, MOST_GROWTH_EACH = 100_000_000, 100_000
+"Bytes, by a short run; and for each of more: a quarter have 64 kB of an answer waiting, and as much being made."
 SPARE_FILES = 500
 LARGE = 30_000_000
 MAC, COMMON = "001565a1b2c3", "/y000000000096.cfg"
@@ -66,19 +68,19 @@ class Kind:
     fits: bool = False
     "The server made all of that, so that it waits for a next request first."
     reads: int = 0
-    "Bytes that it reads now and then."
+    "Bytes that it reads three times in a deadline; 16 KiB in six of them would make it a good one."
     held: bool = True
     "The server waits for it; otherwise it is answered, and closed at once."
     share: int = 2
 
-    @property
-    def within(self) -> float:
-        return self.fits * DEADLINE + UNREAD_WITHIN if self.unread else HEADS_WITHIN
+    def within(self, deadline: float) -> float:
+        if self.unread:
+            return (TIMES_UNREAD + self.fits) * deadline + AFTER_UNREAD
+        return deadline + AFTER
 
-    @property
-    def least(self) -> float:
+    def least(self, deadline: float) -> float:
         """Seconds that it must have had: who is turned away at once shows nothing."""
-        return 0.0 if not self.held else (6 * DEADLINE if self.unread else DEADLINE) - 0.3
+        return (TIMES_UNREAD if self.unread else 1) * deadline - 0.3 if self.held else 0.0
 
 
 def request(path: str, *fields: str, method: str = "GET") -> bytes:
@@ -136,6 +138,7 @@ class Plan:
     ca: str
     own: str
     "Path of a phone's own document."
+    deadline: float
     count: int
     over: float
     "Seconds in which they come."
@@ -160,25 +163,28 @@ async def run(effort: Effort) -> Outcome:
         outcome.figures["scaled"] = f"{count} at once instead of {wanted}: {files} open files are allowed"
     directory = effort.directory / "server"
     firmware = await asyncio.to_thread(image, effort.directory / "firmware")
-    settings = {"LIMITS__REQUEST": f"{DEADLINE:g}", "LIMITS__HANDSHAKE": f"{DEADLINE:g}", "LOG__ACCESS": "off"}
+    deadline = OWN if effort.full else SHORT
+    settings = {"LIMITS__REQUEST": f"{deadline:g}", "LIMITS__HANDSHAKE": f"{deadline:g}", "LOG__ACCESS": "off"}
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
         # It starts while the server does.
         warm = asyncio.get_running_loop().run_in_executor(other, raised_files)
         async with attacked(directory, outcome, PATHS__FIRMWARE=str(firmware), **settings) as (server, api):
             await warm
-            await Slow(effort, outcome, server, other, count).run(api)
+            await Slow(effort, outcome, server, other, count, deadline).run(api)
     return outcome
 
 
 class Slow:
     def __init__(
-        self, effort: Effort, outcome: Outcome, server: Server, other: ProcessPoolExecutor, count: int
+        self, effort: Effort, outcome: Outcome, server: Server, other: ProcessPoolExecutor, count: int, deadline: float
     ) -> None:
-        self.effort, self.outcome, self.server, self.other, self.count = effort, outcome, server, other, count
+        self.effort, self.outcome, self.server, self.other = effort, outcome, server, other
+        self.count, self.deadline = count, deadline
         self.at = {kind: place(url) for kind, url in ((PLAIN, server.http), (TLS, server.https))}
         self.good = Good(self.at, server.trust())
         self.proc = Path(f"/proc/{server.ready['pid']}")
         self.largest = self.most_files = 0
+        self.opened_in = 0.0
 
     async def run(self, api: Api) -> None:
         await self.good.prepare(api)
@@ -191,12 +197,15 @@ class Slow:
         kept: list[int] = []
         worst: dict[tuple[str, str], float] = {}
         tally = Counter[str]()
-        rounds = self.effort.of(1, 4)
+        rounds = self.effort.of(1, 2)
         for number in range(rounds):
             self.effort.say(f"{number} of {rounds} rounds of {self.count}")
-            plan = Plan(self.at, self.server.ready["ca_file"], self.good.path, self.count, self.effort.of(3, 15))
+            plan = Plan(
+                self.at, self.server.ready["ca_file"], self.good.path, self.deadline, self.count, self.effort.of(3, 8)
+            )
             async with self.good.fetching(), self.watched():
                 told = await asyncio.get_running_loop().run_in_executor(self.other, offend, plan)
+            self.opened_in = max(self.opened_in, told.opened_in)
             self.judge(told, worst, tally)
             if (files := await self.rests(base)) > base:
                 self.outcome.fail(f"the server had {base} files open before, and {files} when all were gone")
@@ -220,13 +229,13 @@ class Slow:
                     self.outcome.fail(f"{name}: {len(lasted) - len(ended)} of {len(lasted)} were never closed")
                     continue
                 worst[listener, kind.name] = max(worst.get((listener, kind.name), 0.0), *ended)
-                late = [seconds for seconds in ended if seconds > kind.within + LATE]
+                late = [seconds for seconds in ended if seconds > kind.within(self.deadline) + LATE]
                 if late:
                     self.outcome.fail(
-                        f"{name}: {len(late)} of {len(ended)} were closed after {max(late):.1f} s, {kind.within:g} are allowed"
+                        f"{name}: {len(late)} of {len(ended)} were closed after {max(late):.1f} s, {kind.within(self.deadline):g} are allowed"
                     )
                 # Whoever is cut early was not what it is called, so that nothing was shown of it.
-                if min(ended) < kind.least:
+                if min(ended) < kind.least(self.deadline):
                     self.outcome.fail(f"{name}: one was closed after {min(ended):.1f} s already")
 
     def finish(
@@ -245,29 +254,28 @@ class Slow:
         if p99 > BOUND or not took:
             self.outcome.fail(f"a good phone's fetch took {p99:.2f} s (p99 of {len(took)}), {BOUND:g} are allowed")
         grown = self.largest - start
-        if grown > MOST_GROWTH:
-            self.outcome.fail(f"the server grew by {grown / 1e6:.0f} MB, {MOST_GROWTH / 1e6:.0f} are allowed")
-        if self.most_files - base < 0.4 * self.count:
+        allowed = max(MOST_GROWTH, MOST_GROWTH_EACH * self.count)
+        if grown > allowed:
+            self.outcome.fail(f"the server grew by {grown / 1e6:.0f} MB, {allowed / 1e6:.0f} are allowed")
+        if self.most_files - base < 0.6 * self.count:
             self.outcome.fail(f"the server had no more than {self.most_files} files open: they were not there at once")
         kinds = {(listener, kind.name): kind for listener in KINDS for kind in KINDS[listener]}
 
-        def longest(*, unread: bool) -> str:
-            found = max((s, key) for key, s in worst.items() if kinds[key].unread is unread) if worst else (0, ("", ""))
-            return f"{found[0]:.1f} s ({': '.join(found[1])})"
-
-        with contextlib.suppress(ValueError):
-            self.outcome.figures |= {
-                "last head closed": f"{longest(unread=False)} of {HEADS_WITHIN:g}",
-                "last unread closed": f"{longest(unread=True)} of {UNREAD_WITHIN:g}",
-            }
+        for what, unread in (("last head closed", False), ("last unread closed", True)):
+            found = [(seconds, key) for key, seconds in worst.items() if kinds[key].unread is unread]
+            if found:
+                seconds, key = max(found)
+                allowed_seconds = kinds[key].within(self.deadline)
+                self.outcome.figures[what] = f"{seconds:.1f} s of {allowed_seconds:g} ({': '.join(key)})"
         self.outcome.figures |= {
             "good fetches": f"{len(took)}, refused {refused.total()}",
             "p50": f"{percentile(took, 0.5) * 1000:.1f} ms",
             "p99": f"{p99 * 1000:.0f} ms ({'within' if p99 <= TARGET else 'over'} the target of {TARGET * 1000:.0f}"
             f", red over {BOUND * 1000:.0f}; {before_p99 * 1000:.0f} before; load {os.getloadavg()[0]:.1f}"
             f" on {os.cpu_count()} cores)",
-            "largest growth": f"{grown / 1e6:.0f} MB of {start / 1e6:.0f}",
+            "largest growth": f"{grown / 1e6:.0f} MB on {start / 1e6:.0f}, {allowed / 1e6:.0f} are allowed",
             "left": " ".join(f"{each / 1e6:.0f}" for each in kept) + " MB",
+            "came in": f"{self.opened_in:.1f} s",
             "most files open": f"{self.most_files}, {base} before and after",
             "answers cut": str(cut),
         }
@@ -370,6 +378,7 @@ class Peer:
     key: tuple[str, str]
     its: socket.socket
     since: float
+    every: float
     next: float
 
 
@@ -386,8 +395,9 @@ def offend(plan: Plan) -> Told:
     order = sorted(order[: plan.count], key=lambda turn: not turn[1].unread)
     peers: dict[int, Peer] = {}
     began, opened = time.monotonic(), 0
-    end = began + plan.over + DEADLINE + UNREAD_WITHIN + 4.0
-    while (opened < len(order) or peers) and time.monotonic() < end:
+    # From the last that came, which takes longer than it should where others use the machine too.
+    patience = (TIMES_UNREAD + 1) * plan.deadline + AFTER_UNREAD + 2.0
+    while opened < len(order) or (peers and time.monotonic() < began + told.opened_in + patience):
         now = time.monotonic()
         if opened < len(order) and opened <= (now - began) / plan.over * len(order):
             peer = connected(plan, *order[opened], OFFENDERS[opened % len(OFFENDERS)], context, told)
@@ -405,7 +415,7 @@ def offend(plan: Plan) -> Told:
         now = time.monotonic()
         for peer in peers.values():
             if now >= peer.next:
-                peer.next = now + peer.kind.every
+                peer.next = now + peer.every
                 go_on(peer)
     for peer in peers.values():
         told.lasted.setdefault(peer.key, []).append(None)
@@ -446,8 +456,8 @@ def connected(plan: Plan, listener: str, kind: Kind, source: str, context: ssl.S
         its.close()
         told.failed[f"{listener}: {kind.name}: {stage}: {type(error).__name__}"] += 1
         return None
-    due = time.monotonic() + kind.every if kind.dripped or kind.reads else float("inf")
-    return Peer(kind, (listener, kind.name), its, since, due)
+    every = plan.deadline / 3 if kind.reads else kind.every if kind.dripped else float("inf")
+    return Peer(kind, (listener, kind.name), its, since, every, time.monotonic() + every)
 
 
 def whole(its: socket.socket) -> bool:
@@ -471,7 +481,8 @@ def go_on(peer: Peer) -> None:
     # That it has ended is for the kernel to tell.
     with contextlib.suppress(OSError, ssl.SSLError):
         if peer.kind.reads:
-            peer.its.recv(peer.kind.reads)
+            # Below TLS, where the first byte would take a whole record of 16 KiB.
+            socket.socket.recv(peer.its, peer.kind.reads)
         else:
             peer.its.send(peer.kind.dripped)
 
