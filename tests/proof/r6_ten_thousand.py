@@ -64,9 +64,9 @@ async def kept(effort: Effort, outcome: Outcome, count: int) -> None:
         # It lasts as long as they may; by then each has asked again.
         await fetches(good, effort.of(300, 4000), at_once=4)
         outcome.tried += len(good.took)
-        there, largest = sockets_of(server) - base, memory_of(server)
+        there, largest = sockets_of(server), memory_of(server)
         if there < count - idle.refused.total():
-            outcome.fail(f"the server has {there} of {count} idle connections after the fetches")
+            outcome.fail(f"the server has {there} sockets after the fetches, and {count} idle connections were had")
         if gone := idle.gone():
             outcome.fail(f"{len(gone)} idle connections were closed long before their deadline")
         answered = await idle.ask_again()
@@ -85,7 +85,7 @@ async def kept(effort: Effort, outcome: Outcome, count: int) -> None:
     if left > base:
         outcome.fail(f"the server had {base} sockets before, and {left} when all were gone")
     outcome.figures |= {
-        "idle": f"{there} held, opened in {opened_in:.1f} s, each asked twice",
+        "idle": f"{len(idle.held)} held, opened in {opened_in:.1f} s, each asked twice",
         "fetches": f"{len(good.took)} new, refused {good.refused.total()}",
         "p50": f"{percentile(good.took, 0.5) * 1000:.1f} ms",
         "p99": f"{p99 * 1000:.0f} ms ({'within' if p99 <= TARGET else 'over'} the target of {TARGET * 1000:.0f},"
