@@ -109,7 +109,7 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
 
 def load_vendors(config: Config) -> Vendors:
     """The catalogue, checked also against what the database's phones use."""
-    known = vendors.load(config.paths.templates, config.paths.firmware)
+    known = vendors.load(config.paths.templates, config.paths.firmware, config.models.by_model)
     engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
     try:
         with engine.connect() as connection:

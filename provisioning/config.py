@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from provisioning.domain.address import Network
+from provisioning.domain.catalogue import MOST_SLOTS
 from provisioning.domain.errors import Fault
 from provisioning.domain.guard import LARGEST_LIMIT
 from provisioning.domain.proof import PROOFS, Proof, narrowed
@@ -122,6 +123,20 @@ def _accepted(its: Proofs, model: str, account: str | None) -> frozenset[Proof]:
     return narrowed(its.accept, chosen, None if account is None else account.split())
 
 
+class ModelSlots(NamedTuple):
+    model: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    slots: tuple[ModelSlots, ...] = ()
+
+    @property
+    def by_model(self) -> dict[str, int]:
+        return dict(self.slots)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     connections: int = 10_000
@@ -181,6 +196,7 @@ class Config:
     network: NetworkSection = NetworkSection()
     phones: Phones = Phones()
     proofs: Proofs = Proofs()
+    models: Models = Models()
     limits: Limits = Limits()
     resync: ResyncSection = ResyncSection()
     registrar: RegistrarSection = RegistrarSection()
@@ -362,11 +378,28 @@ def _model_proofs(value: Any) -> tuple[ModelProofs, ...]:
     return tuple(ModelProofs(model.lower(), _proofs(accept)) for model, accept in value.items())
 
 
+def _model_slots(value: Any) -> tuple[ModelSlots, ...]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except json.JSONDecodeError:
+            value = None
+    if not isinstance(value, dict):
+        raise ValueError('is no table such as { "yealink-t54w" = 10 }')
+    found = []
+    for model, slots in value.items():
+        if not isinstance(slots, int) or isinstance(slots, bool) or not 1 <= slots <= MOST_SLOTS:
+            raise ValueError(f"gives {model} {slots!r} slots; a phone has 1 to {MOST_SLOTS}")
+        found.append(ModelSlots(model.lower(), slots))
+    return tuple(found)
+
+
 _LISTS: dict[Any, Callable[[Any], Any]] = {
     str: _texts,
     Network: _networks,
     Proof: _proofs,
     ModelProofs: _model_proofs,
+    ModelSlots: _model_slots,
 }
 _CONVERT: dict[Any, Callable[[Any], Any]] = {
     bool: _flag,

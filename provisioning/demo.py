@@ -90,6 +90,7 @@ def _make(connection: Connection, terms: Terms, site: Site, config: Config) -> l
             {
                 "mac": mac,
                 "vendor": model.vendor,
+                "family": model.family.name,
                 "model": model.name,
                 "provisioning_url": compose.provisioning_url(site, model, Mac(mac), secret),
                 "common": [document.name for shape, document in model.documents.items() if "{mac}" not in shape],

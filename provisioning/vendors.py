@@ -1,12 +1,17 @@
-"""Reads vendors' folders and firmware from disk, once, before anything listens."""
+"""Reads vendors' folders, firmware and time zones from disk, once, before anything listens."""
 
 import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from provisioning.domain.catalogue import Catalogue, catalogue, parse_vendor
 from provisioning.domain.errors import Fault
 from provisioning.domain.firmware import Image, parse_manifest
+from provisioning.domain.timezone import Zone
+from provisioning.domain.timezone import parse as parse_zone
 from provisioning.rendering.renderer import Renderer
 
 
@@ -15,16 +20,30 @@ class Vendors:
     catalogue: Catalogue
     renderer: Renderer
     images: tuple[Image, ...]
+    zones: Mapping[str, Zone]
 
 
-def load(templates: Path, firmware: Path) -> Vendors:
+def load(templates: Path, firmware: Path, slots: Mapping[str, int] | None = None) -> Vendors:
     """Fault: names the file, line and field, or the template and line."""
     folders = sorted(path.parent for path in templates.glob("*/vendor.toml"))
     if not folders:
         raise Fault(f"{templates}: holds no vendor folder with a vendor.toml")
-    found = catalogue(parse_vendor(folder.name, _read(folder / "vendor.toml")) for folder in folders)
+    found = catalogue((parse_vendor(folder.name, _read(folder / "vendor.toml")) for folder in folders), slots)
     sources = {f"{path.parent.name}/{path.name}": _read(path) for path in sorted(templates.glob("*/*.j2"))}
-    return Vendors(found, Renderer(found, sources), _images(firmware, found))
+    return Vendors(found, Renderer(found, sources), _images(firmware, found), zones())
+
+
+def zones() -> Mapping[str, Zone]:
+    """Those of the tzdata package, by name: the same on every machine, whatever it has installed."""
+    data = resources.files("tzdata")
+    found: dict[str, Zone] = {}
+    for name in data.joinpath("zones").read_text("ascii").split():
+        # Its last line is the rule for the future (RFC 9636 section 3.3). A few zones change their
+        # clocks by no yearly rule that a phone could be told.
+        footer = data.joinpath("zoneinfo", *name.split("/")).read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
+        with suppress(ValueError):
+            found[name] = parse_zone(name, footer.decode("ascii"))
+    return found
 
 
 def _images(folder: Path, found: Catalogue) -> tuple[Image, ...]:

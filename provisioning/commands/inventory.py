@@ -307,13 +307,13 @@ async def phone_events(arguments: argparse.Namespace) -> int:
 
 
 def list_models(arguments: argparse.Namespace) -> int:
-    known = Work(arguments).vendors.catalogue.models.values()
-    columns = ("model", "vendor_name", "name", "slots", "keys", "capabilities", "confidence")
-    return table(arguments, [views.model(model) for model in known], columns)
+    columns = ("model", "vendor_name", "family", "name", "slots", "keys", "capabilities", "confidence")
+    return table(arguments, views.models(Work(arguments).vendors.catalogue), columns)
 
 
 def show_model(arguments: argparse.Namespace) -> int:
-    return show(arguments, views.model(Work(arguments).vendors.catalogue.model(arguments.model)))
+    catalogue = Work(arguments).vendors.catalogue
+    return show(arguments, views.model(catalogue, catalogue.model(arguments.model)))
 
 
 async def list_tokens(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from provisioning.commands.output import common, load, load_beside, say
 from provisioning.commands.work import Work, mac_given
 from provisioning.config import Config
 from provisioning.domain.errors import Fault, Refused
+from provisioning.domain.held import Held
 from provisioning.domain.mac import Mac, spelled
 from provisioning.rendering import compose
 from provisioning.store import lines, phones
@@ -106,12 +107,12 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def _check_vendors(settings: Config) -> str:
-    known = vendors.load(settings.paths.templates, settings.paths.firmware)
+    known = vendors.load(settings.paths.templates, settings.paths.firmware, settings.models.by_model)
     rendered = 0
     for model in known.catalogue.models.values():
-        its = compose.Site("https://phones.example.net", "ntp.example.net", 60, {})
+        its = compose.Site("https://phones.example.net", {}, known.zones, {})
         for document in model.documents.values():
-            known.renderer.render(document, model, compose.stage1(its, model, Mac("001565000000"), "0" * 32, ()))
+            known.renderer.render(document, model, compose.stage1(its, model, Mac("001565000000"), "0" * 32, Held()))
             rendered += 1
     return f"{len(known.catalogue.models)} models, {rendered} documents rendered, {len(known.images)} firmware images"
 
@@ -136,7 +137,7 @@ def _check_database(settings: Config) -> str:
 
 def _check_tls(settings: Config) -> str:
     listen = settings.listen
-    known = vendors.load(settings.paths.templates, settings.paths.firmware)
+    known = vendors.load(settings.paths.templates, settings.paths.firmware, settings.models.by_model)
     app.contexts(settings, app.load_certificates(settings, known))
     told = []
     for on, legacy in ((listen.phones_https or listen.phones_mtls, False), (listen.phones_legacy, True)):
@@ -179,10 +180,10 @@ async def run_render(arguments: argparse.Namespace) -> int:
     if wanted is None:
         raise Refused("document-not-found", f"A {model.vendor_name} {model.name} asks for {', '.join(names)}.")
     site = work.site()
-    if wanted.lines:
+    if wanted.stage:
         reader = PhoneReader(work.config.database_path, work.keys)
         try:
-            values = compose.masked(site, model, mac, reader.lines(stored.id))
+            values = compose.masked(site, model, mac, reader.held(stored.id, site.settings))
         finally:
             reader.close()
     else:

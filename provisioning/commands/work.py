@@ -34,7 +34,9 @@ class Work:
         self.config: Config = load_beside(arguments)
         check_schema(self.config.database_path)
         self.keys = KeyRing(self.config.key_file)
-        self.vendors: Vendors = vendors.load(self.config.paths.templates, self.config.paths.firmware)
+        self.vendors: Vendors = vendors.load(
+            self.config.paths.templates, self.config.paths.firmware, self.config.models.by_model
+        )
 
     @property
     def terms(self) -> Terms:

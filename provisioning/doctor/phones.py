@@ -61,7 +61,9 @@ def clock(target: Target) -> Finding:
 def strangers(target: Target) -> Finding:
     """Unknown MACs of every vendor prefix are answered alike."""
     try:
-        known = vendors.load(target.config.paths.templates, target.config.paths.firmware).catalogue
+        known = vendors.load(
+            target.config.paths.templates, target.config.paths.firmware, target.config.models.by_model
+        ).catalogue
     except Fault as fault:
         raise NotProbed(f"the catalogue cannot be read: {fault}", "Mend it; `provisioning check` tells more.") from None
     odd, asked = [], 0

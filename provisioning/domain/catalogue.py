@@ -7,20 +7,35 @@ Everything is checked here, before the server listens; a fault names file, line 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac, prefix
 
-SYNTAXES = ("key-value", "xml")
-CONFIDENCES = ("guide", "peer")
+SYNTAXES = ("key-value", "colon", "quoted", "ini", "xml", "xml-ascii", "xml-latin1")
+"How a document carries values: rendering/encoders.py."
+CIPHERS = ("yealink-aes", "openssl-md5", "openssl-md5-gzip", "openssl-md5-base64", "aes128gcm")
+"How a whole document can be encrypted: rendering/encryption.py."
+HOLDS = ("nothing", "lines", "contacts")
+CONFIDENCES = ("guide", "peer", "conflict")
 CERTIFICATE_FIELDS = ("CN", "S")
+TLS_FLOORS = ("", "1.0", "1.1", "1.2", "1.3")
+KEY_TYPES = (
+    *("line", "speed-dial", "blf", "voicemail", "transfer", "hold", "park", "pickup", "url", "dnd", "forward"),
+    *("redial", "conference", "directory", "menu", "intercom", "none"),
+)
 # A DECT multicell system is the largest thing a slot count was ever stated for.
 MOST_SLOTS = 1000
+MOST_UPLOAD = 4 * 1024 * 1024
+
+Trait = str | int | bool
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+# At most three folders, as in Cisco's `Cisco/$PN/$MA.cfg`; never `.` or `..`.
+_FILE_NAME = re.compile(r"(?:(?!\.{1,2}/)[A-Za-z0-9._-]+/){0,3}(?!\.{1,2}$)[A-Za-z0-9._-]+", re.ASCII)
+_EVENT = re.compile(r"[A-Za-z0-9.!%*_+`'~;=-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +47,13 @@ class Document:
     template: str
     "Path below templates/phones."
     content_type: str
-    lines: bool
-    "Holds the phone's lines, so it is served only on a proof (stage 1)."
+    holds: str
+    "Of HOLDS: the phone's lines or its phonebook, so it is served only on a proof (stage 1); or neither."
+    syntax: str
+    encryption: str | None = None
+    "It is encrypted so, with the phone's own key, where that is chosen for the phone and the phone has the key."
+    always_encrypted: bool = False
+    "Only a phone that was told the key asks for this name."
 
     @property
     def shape(self) -> str:
@@ -41,11 +61,60 @@ class Document:
         return self.name.lower()
 
     @property
+    def lines(self) -> bool:
+        return self.holds == "lines"
+
+    @property
     def stage(self) -> int:
-        return 1 if self.lines else 0
+        return 0 if self.holds == "nothing" else 1
 
     def name_for(self, mac: Mac) -> str:
         return fill_mac(self.name, mac)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file that phones of a family PUT."""
+
+    name: str
+    most_bytes: int
+    readable: bool
+    "The phone may fetch it again, as it fetches what its user changed on it."
+
+    @property
+    def shape(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The NOTIFY that makes a phone fetch, and the one that makes it restart (None: it cannot)."""
+
+    event: str | None
+    reboot_event: str | None
+    content_type: str = ""
+    body: str = ""
+    reboot_body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Models of one vendor that speak one dialect."""
+
+    vendor: str
+    name: str
+    syntax: str
+    provisioning_path: str
+    "What follows the secret in the URL that such a phone is given."
+    provisioning_macro: str
+    "The same, where the phone is to put its own MAC in."
+    resync: Resync
+    keys: Mapping[str, str]
+    "What the vendor calls each type of key that its phones can have."
+    parameter: str | None
+    "What the vendor's own parameters look like; None: an admin can set none by name."
+    uploads: Mapping[str, Upload]
+    "By shape."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +124,54 @@ class Model:
     vendor: str
     "The vendor's folder."
     vendor_name: str
+    family: Family
     name: str
+    aka: tuple[str, ...]
+    "How its phones call themselves, beside the name."
     slots: int
     keys: int
     expansion_modules: int
+    module_keys: int
+    line_keys: int
+    "How many of the first keys are the slots' own where nothing else is chosen."
     confidence: str
     source: str
-    event: str | None
-    "SIP Event that makes the phone fetch its configuration; None: it cannot be told."
-    reboot_event: str | None
+    certificate: bool
+    "It has a factory certificate."
+    tls: str
+    "The newest TLS that all its firmware is known to speak; empty: unknown."
     documents: Mapping[str, Document]
     "By shape."
-    traits: Mapping[str, str]
-    "The further fields that the vendor declares, for its templates."
-    syntax: str
-    provisioning_path: str
-    "What follows the secret in the URL that such a phone is given."
+    traits: Mapping[str, Trait]
+    "`model`, its name, and the further fields that its family declares, for templates and document names."
+
+    @property
+    def event(self) -> str | None:
+        return self.family.resync.event
+
+    @property
+    def reboot_event(self) -> str | None:
+        return self.family.resync.reboot_event
+
+    @property
+    def contacts(self) -> Document | None:
+        """The document that holds its phonebook."""
+        return next((document for document in self.documents.values() if document.holds == "contacts"), None)
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        told = (("resync", self.event), ("reboot", self.reboot_event))
-        return tuple(name for name, event in told if event is not None)
+        documents = self.documents.values()
+        able = {
+            "resync": self.event is not None,
+            "reboot": self.reboot_event is not None,
+            "keys": bool(self.keys and self.family.keys),
+            "phonebook": self.contacts is not None,
+            "parameters": self.family.parameter is not None,
+            "encryption": any(document.encryption for document in documents),
+            "certificate": self.certificate,
+            "uploads": bool(self.family.uploads),
+        }
+        return tuple(name for name, can in able.items() if can)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +192,14 @@ class Vendor:
     models: tuple[Model, ...]
     certificate: CertificateRule | None = None
     "None: its phones have none that says which phone it is."
+    agents: tuple[re.Pattern[str], ...] = ()
+    "What its phones' User-Agents look like: groups `model`, `firmware`, `mac`."
+    cited: Mapping[str, str] = field(default_factory=dict)
+    "Parameters that the list of known ones lacks, with the guide that has them."
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return tuple({model.family.name: model.family for model in self.models}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +220,31 @@ class Catalogue:
     def of_prefix(self, mac: Mac) -> Vendor | None:
         return self.by_prefix.get(prefix(mac))
 
+    def vendor(self, folder: str) -> Vendor:
+        return next(vendor for vendor in self.vendors if vendor.folder == folder)
+
 
 def fill_mac(name: str, mac: Mac) -> str:
     return name.replace("{mac}", mac).replace("{MAC}", mac.upper())
 
 
-def catalogue(vendors: Iterable[Vendor]) -> Catalogue:
-    """Puts vendors together; a name or prefix that two of them claim is a Fault."""
-    vendors = tuple(sorted(vendors, key=lambda vendor: vendor.folder))
+def catalogue(vendors: Iterable[Vendor], slots: Mapping[str, int] | None = None) -> Catalogue:
+    """Puts vendors together; a name or prefix that two of them claim is a Fault.
+
+    `slots`: by model id, the operator's own figures.
+    """
+    own = {name.lower(): count for name, count in (slots or {}).items()}
+    vendors = tuple(
+        replace(vendor, models=tuple(_with_slots(model, own) for model in vendor.models))
+        for vendor in sorted(vendors, key=lambda vendor: vendor.folder)
+    )
     models: dict[str, Model] = {}
     common: dict[str, tuple[Model, Document]] = {}
     by_prefix: dict[str, Vendor] = {}
     for vendor in vendors:
         for oui in vendor.prefixes:
-            if other := by_prefix.setdefault(oui, vendor):
-                _same(vendor, other, f"prefixes: {oui}")
+            if (other := by_prefix.setdefault(oui, vendor)) is not vendor:
+                raise Fault(f"{vendor.folder}/vendor.toml: prefixes: {oui} is also claimed by {other.folder}")
         for model in vendor.models:
             if models.setdefault(model.id, model) is not model:
                 raise Fault(f"{vendor.folder}/vendor.toml: models.{model.name}: is there twice, but for upper case")
@@ -143,17 +257,35 @@ def catalogue(vendors: Iterable[Vendor]) -> Catalogue:
                         f"{vendor.folder}/vendor.toml: documents: {shape!r} is also a common file of "
                         f"{first.vendor}; two vendors cannot share one, for the path alone chooses it"
                     )
+    if unknown := sorted(own.keys() - models.keys()):
+        raise Fault(f"[models] slots: no model is called {unknown[0]!r}")
     return Catalogue(vendors, models, common, by_prefix)
 
 
-def _same(vendor: Vendor, other: Vendor, what: str) -> None:
-    if other is not vendor:
-        raise Fault(f"{vendor.folder}/vendor.toml: {what} is also claimed by {other.folder}")
+def _with_slots(model: Model, own: Mapping[str, int]) -> Model:
+    slots = own.get(model.id)
+    if slots is None:
+        return model
+    return replace(model, slots=slots, confidence="operator", source="the operator's config.toml")
 
 
 def parse_vendor(folder: str, text: str) -> Vendor:
     """One vendor.toml. Fault: `<vendor>/vendor.toml:<line>: <field>: what is wrong`."""
     return _Reader(folder, text).vendor()
+
+
+@dataclass(frozen=True, slots=True)
+class _FamilyTable:
+    """A family as it stands in the file, with what its models take from it."""
+
+    family: Family
+    defaults: Mapping[str, Any]
+    traits: Mapping[str, Trait]
+    documents: list[Any]
+    where: str
+
+
+_MODEL_FIELDS = ("slots", "keys", "expansion_modules", "module_keys", "line_keys", "certificate", "tls")
 
 
 class _Reader:
@@ -168,8 +300,8 @@ class _Reader:
     def fault(self, table: str, key: str, problem: str) -> Fault:
         """`table` is a header as written, such as `models.T46S`; an empty one is the top of the file."""
         line = _line_of(self.text, table, key)
-        field = ".".join(part for part in (table.partition(" ")[0], key) if part)
-        return Fault(f"{self.folder}/vendor.toml:{line}: {field}: {problem}")
+        shown = ".".join(part for part in (table.partition(" ")[0], key) if part)
+        return Fault(f"{self.folder}/vendor.toml:{line}: {shown}: {problem}")
 
     def take(self, table: Mapping[str, Any], where: str, key: str, kind: type, default: Any = None) -> Any:
         value = table.get(key, default)
@@ -180,6 +312,19 @@ class _Reader:
             raise self.fault(where, key, f"is {value!r}, which is no {kind.__name__}")
         return value
 
+    def one_of(self, table: Mapping[str, Any], where: str, key: str, among: Iterable[str], default: Any = None) -> str:
+        value: str = self.take(table, where, key, str, default)
+        if value not in among:
+            raise self.fault(where, key, f"is {value!r}; known are {', '.join(filter(None, among))}")
+        return value
+
+    def texts(self, table: Mapping[str, Any], where: str, key: str) -> tuple[str, ...]:
+        given = self.take(table, where, key, list, [])
+        for value in given:
+            if not isinstance(value, str) or not value:
+                raise self.fault(where, key, f"{value!r} is no text")
+        return tuple(given)
+
     def known(self, table: Mapping[str, Any], where: str, keys: Iterable[str]) -> None:
         keys = tuple(keys)
         for key in table:
@@ -188,130 +333,234 @@ class _Reader:
 
     def vendor(self) -> Vendor:
         data = self.data
-        self.known(
-            data,
-            "",
-            (
-                "name",
-                "syntax",
-                "provisioning_path",
-                "prefixes",
-                "traits",
-                "resync",
-                "certificate",
-                "documents",
-                "models",
-            ),
-        )
+        self.known(data, "", ("name", "prefixes", "agents", "sources", "cited", "certificate", "families", "models"))
         name = self.take(data, "", "name", str)
-        syntax = self.take(data, "", "syntax", str)
-        if syntax not in SYNTAXES:
-            raise self.fault("", "syntax", f"is {syntax!r}; known are {', '.join(SYNTAXES)}")
-        provisioning_path = self.take(data, "", "provisioning_path", str)
-        self.name_is_safe("", "provisioning_path", provisioning_path or "unset", ("mac", "MAC"))
         prefixes = self.take(data, "", "prefixes", list)
         for oui in prefixes:
             if not isinstance(oui, str) or re.fullmatch("[0-9a-f]{6}", oui, re.ASCII) is None:
                 raise self.fault("", "prefixes", f"{oui!r} is not six lower-case hex digits")
-        traits = self.take(data, "", "traits", list, [])
-        resync = self.take(data, "", "resync", dict, {})
-        self.known(resync, "resync", ("event", "reboot_event"))
-        event = self.take(resync, "resync", "event", str) if resync else None
-        reboot_event = resync.get("reboot_event")
-        for key, value in resync.items():
-            if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9.!%*_+`'~;=-]+", value, re.ASCII) is None:
-                raise self.fault("resync", key, f"{value!r} is no SIP Event (RFC 6665 section 8.4)")
+        certificate = self.certificate()
+        families = {
+            key: self.family(key, table, has_certificates=certificate is not None)
+            for key, table in self.take(data, "", "families", dict).items()
+        }
         models = self.take(data, "", "models", dict)
         if not models:
             raise self.fault("", "models", "names no model")
-        built = tuple(
-            self.model(key, table, name, syntax, provisioning_path, event, reboot_event, traits)
-            for key, table in models.items()
-        )
-        return Vendor(self.folder, name, tuple(prefixes), built, self.certificate())
+        built = tuple(self.model(key, table, name, families) for key, table in models.items())
+        for key in families:
+            if not any(model.family.name == key for model in built):
+                raise self.fault("families", key, "has no model")
+        cited = self.take(data, "", "cited", dict, {})
+        for parameter in cited:
+            self.take(cited, "cited", parameter, str)
+        return Vendor(self.folder, name, tuple(prefixes), built, certificate, self.agents(), cited)
+
+    def agents(self) -> tuple[re.Pattern[str], ...]:
+        found = []
+        for text in self.texts(self.data, "", "agents"):
+            try:
+                pattern = re.compile(text, re.ASCII)
+            except re.error as error:
+                raise self.fault("", "agents", f"{text!r} is no regular expression: {error}") from None
+            if strange := pattern.groupindex.keys() - {"model", "firmware", "mac"}:
+                raise self.fault("", "agents", f"{min(strange)!r} is no group here; known are model, firmware, mac")
+            if "model" not in pattern.groupindex:
+                raise self.fault("", "agents", f"{text!r} does not say which part is the model")
+            found.append(pattern)
+        return tuple(found)
 
     def certificate(self) -> CertificateRule | None:
         if "certificate" not in self.data:
             return None
         table = self.take(self.data, "", "certificate", dict)
         self.known(table, "certificate", ("mac", "generic"))
-        attribute = self.take(table, "certificate", "mac", str)
-        if attribute not in CERTIFICATE_FIELDS:
-            raise self.fault("certificate", "mac", f"is {attribute!r}; known are {', '.join(CERTIFICATE_FIELDS)}")
-        generic = self.take(table, "certificate", "generic", list, [])
-        for value in generic:
-            if not isinstance(value, str) or not value:
-                raise self.fault("certificate", "generic", f"{value!r} is no text")
-        return CertificateRule(attribute, tuple(generic))
+        attribute = self.one_of(table, "certificate", "mac", CERTIFICATE_FIELDS)
+        return CertificateRule(attribute, self.texts(table, "certificate", "generic"))
 
-    def model(
-        self,
-        name: str,
-        table: Any,
-        vendor_name: str,
-        syntax: str,
-        provisioning_path: str,
-        event: str | None,
-        reboot_event: str | None,
-        traits: list[str],
-    ) -> Model:
+    def family(self, name: str, table: Any, *, has_certificates: bool) -> _FamilyTable:
+        where = f"families.{name}"
+        if not isinstance(table, dict):
+            raise self.fault("families", name, "is no table")
+        if _WORD.fullmatch(name) is None:
+            raise self.fault("families", name, "is no name of a family: letters, digits, '.', '_' and '-'")
+        own = ("syntax", "provisioning_path", "provisioning_macro", "parameter", "module_keys", "certificate", "tls")
+        self.known(table, where, (*own, "resync", "keys", "uploads", "traits", "documents"))
+        path = self.take(table, where, "provisioning_path", str)
+        self.name_is_safe(where, "provisioning_path", path or "unset", ("mac", "MAC"))
+        traits = self.take(table, where, "traits", dict, {})
+        for key, value in traits.items():
+            if not isinstance(value, str | int):
+                raise self.fault(f"{where}.traits", key, f"is {value!r}; a trait is text, a number, true or false")
+            if key in (*_MODEL_FIELDS, "family", "aka", "confidence", "source", "model"):
+                raise self.fault(f"{where}.traits", key, "is a field of every model already")
+        family = Family(
+            vendor=self.folder,
+            name=name,
+            syntax=self.one_of(table, where, "syntax", SYNTAXES),
+            provisioning_path=path,
+            provisioning_macro=self.take(table, where, "provisioning_macro", str, path),
+            resync=self.resync(table, where),
+            keys=self.keys(table, where),
+            parameter=self.parameter(table, where),
+            uploads=self.uploads(table, where),
+        )
+        defaults = {
+            "module_keys": self.take(table, where, "module_keys", int, 0),
+            "certificate": self.take(table, where, "certificate", bool, has_certificates),
+            "tls": self.one_of(table, where, "tls", TLS_FLOORS, ""),
+        }
+        return _FamilyTable(family, defaults, traits, self.take(table, where, "documents", list), where)
+
+    def resync(self, family: Mapping[str, Any], above: str) -> Resync:
+        where = f"{above}.resync"
+        table = self.take(family, above, "resync", dict, {})
+        self.known(table, where, ("event", "reboot_event", "content_type", "body", "reboot_body"))
+        if table and "event" not in table and "reboot_event" not in table:
+            raise self.fault(where, "event", "is missing")
+        for key in ("event", "reboot_event"):
+            value = table.get(key)
+            if value is not None and (not isinstance(value, str) or _EVENT.fullmatch(value) is None):
+                raise self.fault(where, key, f"{value!r} is no SIP Event (RFC 6665 section 8.4)")
+        bodies = {key: self.take(table, where, key, str, "") for key in ("content_type", "body", "reboot_body")}
+        if (bodies["body"] or bodies["reboot_body"]) and not bodies["content_type"]:
+            raise self.fault(where, "content_type", "is missing, and there is a body")
+        return Resync(table.get("event"), table.get("reboot_event"), **bodies)
+
+    def keys(self, family: Mapping[str, Any], above: str) -> Mapping[str, str]:
+        where = f"{above}.keys"
+        table = self.take(family, above, "keys", dict, {})
+        self.known(table, where, KEY_TYPES)
+        return {key: self.take(table, where, key, str) for key in table}
+
+    def parameter(self, family: Mapping[str, Any], where: str) -> str | None:
+        if "parameter" not in family:
+            return None
+        pattern: str = self.take(family, where, "parameter", str)
+        try:
+            re.compile(pattern, re.ASCII)
+        except re.error as error:
+            raise self.fault(where, "parameter", f"is no regular expression: {error}") from None
+        return pattern
+
+    def uploads(self, family: Mapping[str, Any], above: str) -> Mapping[str, Upload]:
+        found: dict[str, Upload] = {}
+        for number, table in enumerate(self.take(family, above, "uploads", list, [])):
+            where = f"{above}.uploads {number}" if number else f"{above}.uploads"
+            self.known(table, where, ("name", "most_bytes", "readable"))
+            name = self.take(table, where, "name", str)
+            self.name_is_safe(where, "name", name, ("mac", "MAC"))
+            most = self.take(table, where, "most_bytes", int)
+            if not 1 <= most <= MOST_UPLOAD:
+                raise self.fault(where, "most_bytes", f"is {most}; it is 1 to {MOST_UPLOAD}")
+            upload = Upload(name, most, self.take(table, where, "readable", bool))
+            if "{mac}" not in upload.shape:
+                raise self.fault(where, "name", f"{name} does not say whose it is")
+            if found.setdefault(upload.shape, upload) is not upload:
+                raise self.fault(where, "name", f"{name} is listed twice")
+        return found
+
+    def model(self, name: str, table: Any, vendor_name: str, families: Mapping[str, _FamilyTable]) -> Model:
         where = f"models.{name}"
         if not isinstance(table, dict):
             raise self.fault("models", name, "is no table")
-        if _FILE_NAME.fullmatch(name) is None:
+        if _WORD.fullmatch(name) is None:
             raise self.fault("models", name, "is no model name: letters, digits, '.', '_' and '-'")
-        own = ("slots", "keys", "expansion_modules", "confidence", "source")
-        self.known(table, where, (*own, *traits))
+        only = next(iter(families)) if len(families) == 1 else None
+        its = families[self.one_of(table, where, "family", families, only)]
+        self.known(table, where, ("family", "aka", *_MODEL_FIELDS, "confidence", "source", *its.traits))
         slots = self.take(table, where, "slots", int)
         if not 1 <= slots <= MOST_SLOTS:
             raise self.fault(where, "slots", f"is {slots}; a phone has 1 to {MOST_SLOTS}")
-        confidence = self.take(table, where, "confidence", str)
-        if confidence not in CONFIDENCES:
-            raise self.fault(where, "confidence", f"is {confidence!r}; known are {', '.join(CONFIDENCES)}")
-        values = {"model": name} | {trait: self.take(table, where, trait, str) for trait in traits}
+        keys = self.take(table, where, "keys", int, 0)
+        modules = self.take(table, where, "expansion_modules", int, 0)
+        module_keys = self.take(table, where, "module_keys", int, its.defaults["module_keys"])
+        line_keys = self.take(table, where, "line_keys", int, min(slots, keys))
+        for key, count in (("keys", keys), ("expansion_modules", modules), ("module_keys", module_keys)):
+            if not 0 <= count <= MOST_SLOTS:
+                raise self.fault(where, key, f"is {count}; it is 0 to {MOST_SLOTS}")
+        if not 0 <= line_keys <= min(slots, keys):
+            raise self.fault(where, "line_keys", f"is {line_keys}; it has {keys} keys and {slots} slots")
+        traits = {"model": name} | {
+            trait: self.take(table, where, trait, bool if isinstance(default, bool) else type(default), default)
+            for trait, default in its.traits.items()
+        }
         return Model(
             id=f"{self.folder}-{name}".lower(),
             vendor=self.folder,
             vendor_name=vendor_name,
+            family=its.family,
             name=name,
+            aka=self.texts(table, where, "aka"),
             slots=slots,
-            keys=self.take(table, where, "keys", int),
-            expansion_modules=self.take(table, where, "expansion_modules", int),
-            confidence=confidence,
-            source=self.take(table, where, "source", str),
-            event=event,
-            reboot_event=reboot_event,
-            documents=self.documents(values),
-            traits=values,
-            syntax=syntax,
-            provisioning_path=provisioning_path,
+            keys=keys,
+            expansion_modules=modules,
+            module_keys=module_keys,
+            line_keys=line_keys,
+            confidence=self.one_of(table, where, "confidence", CONFIDENCES),
+            source=self.source(table, where),
+            certificate=self.take(table, where, "certificate", bool, its.defaults["certificate"]),
+            tls=self.one_of(table, where, "tls", TLS_FLOORS, its.defaults["tls"]),
+            documents=self.documents(its, traits),
+            traits=traits,
         )
 
-    def documents(self, values: Mapping[str, str]) -> dict[str, Document]:
+    def source(self, table: Mapping[str, Any], where: str) -> str:
+        """Short names of [sources], separated by blanks."""
+        sources = self.take(self.data, "", "sources", dict)
+        found = []
+        for short in self.take(table, where, "source", str).split():
+            if not isinstance(sources.get(short), str):
+                raise self.fault(where, "source", f"{short!r} is not in [sources]")
+            found.append(sources[short])
+        if not found:
+            raise self.fault(where, "source", "is empty")
+        return "; ".join(found)
+
+    def documents(self, its: _FamilyTable, traits: Mapping[str, Trait]) -> dict[str, Document]:
         found: dict[str, Document] = {}
-        tables = self.take(self.data, "", "documents", list)
-        for number, table in enumerate(tables):
-            where = f"documents {number}" if number else "documents"
-            self.known(table, where, ("name", "template", "content_type", "lines"))
-            pattern = self.take(table, where, "name", str)
-            self.name_is_safe(where, "name", pattern, ("mac", "MAC", *values))
-            name = _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), pattern)
+        for number, table in enumerate(its.documents):
+            where = f"{its.where}.documents {number}" if number else f"{its.where}.documents"
+            own = ("name", "template", "content_type", "holds", "syntax", "encryption", "always_encrypted")
+            self.known(table, where, own)
+            name = self.filled(table, where, "name", traits)
+            if name is None:
+                continue
             template = self.take(table, where, "template", str)
-            if _FILE_NAME.fullmatch(template) is None or not template.endswith(".j2"):
+            if _WORD.fullmatch(template) is None or not template.endswith(".j2"):
                 raise self.fault(where, "template", f"{template!r} is no template of this folder")
+            encryption = self.one_of(table, where, "encryption", CIPHERS) if "encryption" in table else None
             document = Document(
-                name,
-                f"{self.folder}/{template}",
-                self.take(table, where, "content_type", str),
-                self.take(table, where, "lines", bool),
+                name=name,
+                template=f"{self.folder}/{template}",
+                content_type=self.take(table, where, "content_type", str),
+                holds=self.one_of(table, where, "holds", HOLDS),
+                syntax=self.one_of(table, where, "syntax", SYNTAXES, its.family.syntax),
+                encryption=encryption,
+                always_encrypted=self.take(table, where, "always_encrypted", bool, False),
             )
-            if document.lines and "{mac}" not in document.shape:
-                raise self.fault(where, "lines", f"{name} holds lines but no MAC says whose")
+            if document.stage and "{mac}" not in document.shape:
+                raise self.fault(where, "holds", f"{name} holds {document.holds} but no MAC says whose")
+            if encryption and not document.lines:
+                raise self.fault(where, "encryption", f"{name} holds no lines")
+            if document.always_encrypted and not encryption:
+                raise self.fault(where, "always_encrypted", "needs encryption beside it")
             if found.setdefault(document.shape, document) is not document:
                 raise self.fault(where, "name", f"{name} is listed twice")
-        if not any(document.lines for document in found.values()):
-            raise self.fault("", "documents", "none of them holds the phone's lines")
+        if not any(document.lines and not document.always_encrypted for document in found.values()):
+            raise self.fault(its.where, "documents", "none of them holds the phone's lines")
         return found
+
+    def filled(self, table: Mapping[str, Any], where: str, key: str, traits: Mapping[str, Trait]) -> str | None:
+        """A document's name with the model's traits in it; None: the model has none for it (a trait is empty)."""
+        pattern = self.take(table, where, key, str)
+        self.name_is_safe(where, key, pattern, ("mac", "MAC", *traits))
+        used = [name for name in _PLACEHOLDER.findall(pattern) if name in traits]
+        if any(traits[name] == "" for name in used):
+            return None
+        name = _PLACEHOLDER.sub(lambda match: str(traits[match[1]]) if match[1] in traits else match[0], pattern)
+        self.name_is_safe(where, key, name, ("mac", "MAC"))
+        return name
 
     def name_is_safe(self, where: str, key: str, name: str, placeholders: Iterable[str]) -> None:
         for placeholder in _PLACEHOLDER.findall(name):
@@ -324,24 +573,30 @@ class _Reader:
 def _line_of(text: str, table: str, key: str) -> int:
     """Where `key` of `table` stands, or else the table's header: tomllib keeps no positions.
 
-    `documents 2` is the third [[documents]].
+    `documents 2` is the third [[documents]]. A model may stand on one line of its own below [models].
     """
     table, _, nth = table.partition(" ")
     earlier = int(nth or 0)
+    above, _, name = table.rpartition(".")
+    current = ""
     inside = not table
     header = 1
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            name = stripped.split("]")[0].strip("[").replace('"', "").strip()
-            inside = name == table
+            current = stripped.split("]")[0].strip("[").replace('"', "").strip()
+            inside = current == table
             if inside and earlier:
                 earlier -= 1
                 inside = False
             elif inside:
                 header = number
-            elif name == f"{table}.{key}" or (not table and name == key):
+            elif current == f"{table}.{key}" or (not table and current == key):
                 return number
-        elif inside and re.match(rf'"?{re.escape(key)}"?\s*=', stripped):
+        elif (inside and _sets(stripped, key)) or (above and current == above and _sets(stripped, name)):
             return number
     return header
+
+
+def _sets(line: str, key: str) -> bool:
+    return re.match(rf'"?{re.escape(key)}"?\s*=', line) is not None

@@ -30,9 +30,10 @@ ProofNames = Annotated[
 
 class AccountChange(Request):
     name: str | UnsetType = UNSET
-    proofs: Annotated[
-        ProofNames | None, Meta(description="What its phones' proofs are narrowed to; null: the operator's.")
-    ] | UnsetType = UNSET
+    proofs: (
+        Annotated[ProofNames | None, Meta(description="What its phones' proofs are narrowed to; null: the operator's.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Account(Struct):
@@ -132,14 +133,19 @@ class Model(Struct):
     model: str
     vendor: str
     vendor_name: str
+    family: str
     name: str
     slots: int
     keys: int
+    key_types: list[str]
     expansion_modules: int
+    module_keys: int
     capabilities: list[str]
+    tls: str
     confidence: str
     source: str
     common: list[str]
+    prefixes: list[str]
 
 
 class Reason(Struct):

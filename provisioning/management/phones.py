@@ -36,12 +36,12 @@ from provisioning.store.phones import StoredPhone
 
 
 async def list_models(request: web.Request) -> web.Response:
-    models = context(request).vendors.catalogue.models.values()
-    return page([views.model(known) for known in sorted(models, key=lambda known: known.id)], None)
+    return page(views.models(context(request).vendors.catalogue), None)
 
 
 async def read_model(request: web.Request) -> web.Response:
-    return answer(views.model(context(request).vendors.catalogue.model(request.match_info["model"])))
+    catalogue = context(request).vendors.catalogue
+    return answer(views.model(catalogue, catalogue.model(request.match_info["model"])))
 
 
 async def list_phones(request: web.Request) -> web.Response:
@@ -200,8 +200,8 @@ async def document(request: web.Request) -> web.Response:
     )
     if wanted is None:
         raise Refused("document-not-found", f"A {model.vendor_name} {model.name} asks for no {name[:80]}.")
-    if wanted.lines:
-        held = management.reader.lines(stored.id)
+    if wanted.stage:
+        held = management.reader.held(stored.id, management.site.settings)
         values = compose.masked(management.site, model, stored.phone.mac, held)
     else:
         values = compose.stage0(management.site, model)

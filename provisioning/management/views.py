@@ -4,7 +4,7 @@ import re
 
 from provisioning.domain import life
 from provisioning.domain import operation as operations
-from provisioning.domain.catalogue import Model
+from provisioning.domain.catalogue import Catalogue, Model
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
 from provisioning.management import bodies
 from provisioning.store.accounts import Account
@@ -80,19 +80,28 @@ def attachable(stored: StoredPhone, of: StoredLine, asking: Asking) -> bodies.At
     )
 
 
-def model(known: Model) -> bodies.Model:
+def models(catalogue: Catalogue) -> list[bodies.Model]:
+    return [model(catalogue, known) for _, known in sorted(catalogue.models.items())]
+
+
+def model(catalogue: Catalogue, known: Model) -> bodies.Model:
     return bodies.Model(
         model=known.id,
         vendor=known.vendor,
         vendor_name=known.vendor_name,
+        family=known.family.name,
         name=known.name,
         slots=known.slots,
         keys=known.keys,
+        key_types=list(known.family.keys),
         expansion_modules=known.expansion_modules,
+        module_keys=known.module_keys,
         capabilities=list(known.capabilities),
+        tls=known.tls,
         confidence=known.confidence,
         source=known.source,
         common=[document.name for shape, document in known.documents.items() if "{mac}" not in shape],
+        prefixes=list(catalogue.vendor(known.vendor).prefixes),
     )
 
 

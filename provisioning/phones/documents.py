@@ -243,11 +243,11 @@ class Documents:
 
         A phone that was returned is told that it has none, and no secret.
         """
-        held = self._reader.lines(found.id)
+        held = self._reader.held(found.id, self._site.settings)
         secret = self._reader.secret(found.id, found.mac) if found.returned_at is None else None
         body = self._renderer.render(document, model, compose.stage1(self._site, model, found.mac, secret, held))
         self._metrics.count("documents_rendered_total")
-        attached = join_addresses(line.address_of_record for _, line in held)
+        attached = join_addresses(line.address_of_record for _, line in held.lines)
         return self._rendered(found.revision, document, body, attached)
 
     def _stage0(self, document: Document, model: Model) -> Rendered:

@@ -6,7 +6,8 @@ Jinja's own autoescape does the rest.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from jinja2 import Undefined
 
@@ -74,8 +75,48 @@ def _kind(character: str) -> str:
     return f"{name} (U+{ord(character):04X})"
 
 
-ENCODERS: Mapping[str, Callable[[object], str | int | Undefined]] = {"key-value": key_value, "xml": xml}
-"By the vendor's `syntax`."
+def colon(value: object) -> str | int | Undefined:
+    """For `name: value` lines, which may be quoted: Mitel's. A quote would end the value."""
+    text = key_value(value)
+    if isinstance(text, str) and '"' in text:
+        raise Unencodable("a value holds a quote, which this document cannot carry")
+    return text
+
+
+def quoted(value: object) -> str | int | Undefined:
+    """For `NAME="value"` lines: nothing escapes a quote."""
+    text = _text(value) if type(value) is not int else value
+    if isinstance(text, str) and '"' in text:
+        raise Unencodable("a value holds a quote, which this document cannot carry")
+    return text
+
+
+def ini(value: object) -> str | int | Undefined:
+    """For `key=value` lines below `[section]`: as key-value, and a `;` may begin a comment."""
+    text = key_value(value)
+    if isinstance(text, str) and ";" in text:
+        raise Unencodable("a value holds a semicolon, which this document takes for a comment")
+    return text
+
+
+class Syntax(NamedTuple):
+    encode: Callable[[object], str | int | Undefined]
+    autoescape: bool = False
+    charset: str = "utf-8"
+    errors: str = "strict"
+    "xmlcharrefreplace: what the charset lacks is written as a numeric character reference."
+
+
+SYNTAXES: Mapping[str, Syntax] = {
+    "key-value": Syntax(key_value),
+    "colon": Syntax(colon),
+    "quoted": Syntax(quoted),
+    "ini": Syntax(ini),
+    "xml": Syntax(xml, autoescape=True),
+    "xml-ascii": Syntax(xml, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
+    "xml-latin1": Syntax(xml, autoescape=True, charset="iso-8859-1", errors="xmlcharrefreplace"),
+}
+"By a document's `syntax`."
 
 
 def sip_quoted(text: str) -> str:
@@ -95,6 +136,27 @@ def port(host_port: str, default: int) -> int:
     return int(digits) if digits else default
 
 
+def given_port(host_port: str) -> str:
+    """`5070` of `sip.example.net:5070`, or nothing: for phones that then ask DNS for SRV records."""
+    return _split(host_port)[1]
+
+
+def local(number: str, prefix: str = "00") -> str:
+    """`0033972101234` of `+33972101234`: for phones that dial no plus."""
+    return prefix + number.removeprefix("+") if number.startswith("+") else number
+
+
+def join(items: Sequence[str], separator: str = ",") -> str:
+    return separator.join(items)
+
+
+def quoted_text(text: str) -> str:
+    """In quotes, for a value that is a quoted text inside a value: Gigaset's. Nothing escapes a quote there."""
+    if '"' in text:
+        raise Unencodable("a value holds a quote, which this document cannot carry")
+    return f'"{text}"'
+
+
 def _split(host_port: str) -> tuple[str, str]:
     head, colon, tail = host_port.rpartition(":")
     # The colons of a bracketed IPv6 address are its own.
@@ -105,8 +167,12 @@ def _split(host_port: str) -> tuple[str, str]:
 
 FILTERS: Mapping[str, Callable[..., str | int]] = {
     "host": host,
+    "given_port": given_port,
+    "join": join,
+    "local": local,
     "number": int,
     "port": port,
+    "quoted_text": quoted_text,
     "sip_quoted": sip_quoted,
 }
 "Every filter that a template may use."

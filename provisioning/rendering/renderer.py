@@ -6,38 +6,59 @@ listens.
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import NoReturn
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template, TemplateSyntaxError, meta, nodes
 
-from provisioning.domain.catalogue import Catalogue, Document, Model, fill_mac
+from provisioning.domain import settings
+from provisioning.domain.catalogue import Catalogue, Document, Model
+from provisioning.domain.contact import Contact
 from provisioning.domain.errors import Fault
+from provisioning.domain.held import Held
+from provisioning.domain.keys import NEEDS, Key
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
-from provisioning.rendering.encoders import ENCODERS, FILTERS, Unencodable
-from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneValues, SlotValues, Values
+from provisioning.domain.settings import Value
+from provisioning.domain.timezone import parse as parse_zone
+from provisioning.rendering.compose import Site, stage0, stage1
+from provisioning.rendering.encoders import FILTERS, SYNTAXES, Syntax, Unencodable
+from provisioning.rendering.values import FirmwareValues, Values
 
 VARIABLES = tuple(field.name for field in fields(Values))
 "What a template sees, and nothing else."
+# Settings that templates see under another name.
+_ELSEWHERE = {"zone": "time_zone", "poll_minutes": "poll_minutes", "encryption_key": "encrypt_configuration"}
 
 
 class Renderer:
     def __init__(self, catalogue: Catalogue, sources: Mapping[str, str]) -> None:
         """`sources`: text by path below templates/phones. Fault: `<template>:<line>: what is wrong`."""
-        environments = {syntax: _environment(syntax, sources) for syntax in ENCODERS}
+        environments = {name: _environment(syntax, sources) for name, syntax in SYNTAXES.items()}
         self._templates: dict[str, Template] = {}
+        self._uses: dict[str, frozenset[str]] = {}
+        syntaxes: dict[str, str] = {}
         for model, document in _documents(catalogue):
-            if document.template not in self._templates:
-                self._templates[document.template] = _compile(
-                    environments[model.syntax], document.template, sources, model.vendor
+            if syntaxes.setdefault(document.template, document.syntax) != document.syntax:
+                raise Fault(
+                    f"{model.vendor}/vendor.toml: {document.name}: {document.template} has another syntax elsewhere"
                 )
-        for model, document in _documents(catalogue):
-            for values in _samples(model):
-                self._try(document, model, values)
+            if document.template not in self._templates:
+                self._templates[document.template], tree = _compile(
+                    environments[document.syntax], document.template, sources, model.vendor
+                )
+                self._uses[document.template] = _settings_used(tree)
+        tried: set[str] = set()
+        for model in catalogue.models.values():
+            family = f"{model.vendor}/{model.family.name}"
+            for values in _samples(model, thorough=family not in tried):
+                for document in model.documents.values():
+                    self._try(document, model, values)
+            tried.add(family)
 
     def render(self, document: Document, model: Model, values: Values) -> bytes:  # noqa: ARG002  the call says whose
         """The same values give the same bytes. Unencodable: `<template>:<line>: what`, without the value."""
+        syntax = SYNTAXES[document.syntax]
         try:
             return (
                 self._templates[document.template]
@@ -45,13 +66,21 @@ class Renderer:
                     phone=values.phone,
                     model=values.model,
                     slots=values.slots,
+                    keys=values.keys,
+                    settings=values.settings,
+                    zone=values.zone,
                     firmware=values.firmware,
-                    operator=values.operator,
+                    parameters=values.parameters,
+                    contacts=values.contacts,
                 )
-                .encode()
+                .encode(syntax.charset, syntax.errors)
             )
         except Unencodable as error:
             raise Unencodable(f"{document.template}:{_line(error, document.template)}: {error}") from None
+
+    def settings_of(self, model: Model) -> frozenset[str]:
+        """The settings that this model's documents can carry, as its templates show."""
+        return frozenset().union(*(self._uses[document.template] for document in model.documents.values()))
 
     def _try(self, document: Document, model: Model, values: Values) -> None:
         try:
@@ -69,13 +98,13 @@ def _documents(catalogue: Catalogue) -> Iterator[tuple[Model, Document]]:
             yield model, document
 
 
-def _environment(syntax: str, sources: Mapping[str, str]) -> Environment:
-    # Autoescape is what makes XML safe; in key-value lines there is nothing to escape with.
+def _environment(syntax: Syntax, sources: Mapping[str, str]) -> Environment:
+    # Autoescape is what makes XML safe; in lines there is nothing to escape with.
     environment = Environment(
         loader=FunctionLoader(lambda name: (sources[name], name, None)),
         undefined=StrictUndefined,
-        autoescape=syntax == "xml",  # noqa: S701  as said above
-        finalize=ENCODERS[syntax],
+        autoescape=syntax.autoescape,  # noqa: S701  as said above
+        finalize=syntax.encode,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -87,15 +116,24 @@ def _environment(syntax: str, sources: Mapping[str, str]) -> Environment:
     return environment
 
 
-def _compile(environment: Environment, name: str, sources: Mapping[str, str], vendor: str) -> Template:
+def _compile(
+    environment: Environment, name: str, sources: Mapping[str, str], vendor: str
+) -> tuple[Template, nodes.Template]:
     if name not in sources:
         raise Fault(f"{name}: is named by {vendor}/vendor.toml, but there is no such file")
     try:
         tree = environment.parse(sources[name], name, name)
         _check(tree, name)
-        return environment.get_template(name)
+        return environment.get_template(name), tree
     except TemplateSyntaxError as error:
         raise Fault(f"{name}:{error.lineno}: {error.message}") from None
+
+
+def _settings_used(tree: nodes.Template) -> frozenset[str]:
+    named = {node.attr for node in tree.find_all(nodes.Getattr)} | {node.name for node in tree.find_all(nodes.Name)}
+    return frozenset(name for name in settings.BY_NAME if name in named) | frozenset(
+        setting for name, setting in _ELSEWHERE.items() if name in named
+    )
 
 
 def _check(tree: nodes.Template, name: str) -> None:
@@ -143,31 +181,88 @@ _SAMPLE_LINES = tuple(
     )
     for number, (display_name, outbound_proxy, transport) in enumerate(
         itertools.product(
-            ("", 'A "sample" & <name>'),
+            ("", "A 'sample' & <name>"),
             ("", "proxy.example.net", "proxy.example.net:5070", "[2001:db8::1]:5070"),
             ("udp", "tcp", "tls"),
         )
     )
 )
+_SAMPLE_MAC = Mac("001122334455")
+_SAMPLE_CONTACTS = (
+    Contact("Friends", "A", "& <B>", "+33972101234", "", ""),
+    Contact("", "", "Cé", "", "+33612345678", "42"),
+)
+_SAMPLE_VALUES = {
+    "nothing": "",
+    "slot": "1",
+    "number": "+33972101234",
+    "maybe-number": "",
+    "url": "http://a.example/?a=1&b",
+}
+_SAMPLE_OTHERS = (("UTC", "", ""), ("Europe/Paris", "192.0.2.5", "888"), ("America/St_Johns", "2001:db8::5", ""))
 
 
-def _samples(model: Model) -> Iterator[Values]:
-    """Three phones: of which nothing is known, without a line, with a line in every slot."""
-    empty = tuple(SlotValues(number, None) for number in range(1, model.slots + 1))
-    full = tuple(SlotValues(slot.number, _SAMPLE_LINES[slot.number % len(_SAMPLE_LINES)]) for slot in empty)
-    firmware = FirmwareValues("1.0", "https://sample.example/firmware/image")
-    for slots, given in (((), None), (empty, firmware), (full, firmware)):
-        yield Values(
-            phone=PhoneValues(
-                mac="001122334455",
-                slots=len(slots),
-                provisioning_url="https://sample.example/" + fill_mac(model.provisioning_path, Mac("001122334455")),
-                admin_password="" if given is None else "123456789012",
-                poll_minutes=1440,
-                poll_time="03:00",
-            ),
-            model=dict(model.traits),
-            slots=slots,
-            firmware=given,
-            operator=OperatorValues("ntp.example.net"),
+def _sample_choices(number: int) -> dict[str, Value]:
+    """The settings' n-th choices; past their end the last ones."""
+    zone, syslog, voicemail = _SAMPLE_OTHERS[number % len(_SAMPLE_OTHERS)]
+    chosen: dict[str, Value] = {
+        **settings.DEFAULTS,
+        "time_zone": zone,
+        "syslog_server": syslog,
+        "voicemail_number": voicemail,
+        "keep_alive": 30 * (number % 2),
+        "voice_vlan": 10 * (number % 2),
+    }
+    for setting in settings.ALL:
+        if setting.kind == "enumeration":
+            chosen[setting.name] = setting.among[min(number, len(setting.among) - 1)]
+        elif setting.kind == "choices":
+            chosen[setting.name] = setting.among[: number + 1]
+        elif setting.kind == "boolean":
+            chosen[setting.name] = number % 2 == 1
+    return chosen
+
+
+_MOST_CHOICES = max(len(setting.among) for setting in settings.ALL)
+_SAMPLE_SITE = Site(
+    url="https://sample.example",
+    settings={},
+    zones={
+        name: parse_zone(name, posix)
+        for name, posix in (
+            ("UTC", "UTC0"),
+            ("Europe/Paris", "CET-1CEST,M3.5.0,M10.5.0/3"),
+            ("America/St_Johns", "NST3:30NDT,M3.2.0,M11.1.0"),
         )
+    },
+    firmware={},
+)
+_SAMPLE_FIRMWARE = FirmwareValues("1.0", "https://sample.example/firmware/image")
+
+
+def _samples(model: Model, *, thorough: bool) -> Iterator[Values]:
+    """A phone of which nothing is known, one without a line, and one with a line in every slot; `thorough`: also
+    one with each choice that a setting offers."""
+    yield stage0(_SAMPLE_SITE, model)
+    yield stage1(_SAMPLE_SITE, model, _SAMPLE_MAC, None, Held())
+    site = replace(_SAMPLE_SITE, firmware={model.id: _SAMPLE_FIRMWARE})
+    lines = [(number, _SAMPLE_LINES[number % len(_SAMPLE_LINES)]) for number in range(1, model.slots + 1)]
+    held = Held(lines, _sample_choices(1), {}, _sample_keys(model), (), _SAMPLE_CONTACTS)
+    yield stage1(site, model, _SAMPLE_MAC, "sample", held)
+    if thorough:
+        for number in range(_MOST_CHOICES):
+            yield stage1(
+                site, model, _SAMPLE_MAC, "sample", replace(held, lines=lines[:1], chosen=_sample_choices(number))
+            )
+
+
+def _sample_keys(model: Model) -> list[Key]:
+    types = list(model.family.keys)
+    found = [
+        Key(0, number, type_, _SAMPLE_VALUES[NEEDS[type_]], "A & <b>")
+        for number, type_ in zip(range(1, model.keys + 1), types, strict=False)
+    ]
+    if model.expansion_modules and model.module_keys and types:
+        last = types[-1]
+        found.append(Key(model.expansion_modules, model.module_keys, last, _SAMPLE_VALUES[NEEDS[last]]))
+    return found

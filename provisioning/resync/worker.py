@@ -107,8 +107,9 @@ class ResyncWorker:
     async def _send(self, resync: Resync) -> tuple[int | None, str | None]:
         """(final SIP status, why nothing was sent)."""
         model = self._catalogue().models.get(resync.model)
-        event = None if model is None else (model.reboot_event if resync.reboot else model.event)
-        if event is None:
+        its = None if model is None else model.family.resync
+        event = None if its is None else (its.reboot_event if resync.reboot else its.event)
+        if its is None or event is None:
             return None, "The phone's model cannot be told to fetch its configuration."
         if self._sip is None:
             return None, NO_PROXY
@@ -116,7 +117,14 @@ class ResyncWorker:
         if address is None:
             return None, NO_LINE
         self._metrics.count("resyncs_sent_total")
-        outcome = await self._sip.notify(address, event, credentials=self._credentials(resync.phone_id, address))
+        body = its.reboot_body if resync.reboot else its.body
+        outcome = await self._sip.notify(
+            address,
+            event,
+            credentials=self._credentials(resync.phone_id, address),
+            body=body.encode(),
+            content_type=its.content_type or None,
+        )
         if 200 <= outcome.status < 300:
             self._metrics.count("resyncs_accepted_total")
         log.info("resync of %s: %d %s", resync.mac, outcome.status, outcome.reason)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from provisioning.domain import mac as macs
 from provisioning.simulator import enrolment, misbehaviour
-from provisioning.simulator.dialect import VENDORS
+from provisioning.simulator.dialects import VENDORS
 from provisioning.simulator.fleet import Fleet, Report
 from provisioning.simulator.misbehaviour import Misbehaviour
 from provisioning.simulator.phone import Pace, Phone, Sheet
@@ -215,7 +215,7 @@ def _token(args: argparse.Namespace) -> str:
 
 
 def read_sheets(file: Path) -> tuple[Sheet, ...]:
-    """A JSON list of `{"mac", "vendor", "model", "provisioning_url", "common"}`."""
+    """A JSON list of `{"mac", "vendor", "family", "model", "provisioning_url", "common"}`."""
     try:
         data = json.loads(file.read_bytes())
     except OSError as fault:
@@ -238,6 +238,7 @@ def _sheet(where: str, item: Any) -> Sheet:
             item["model"],
             item["provisioning_url"],
             tuple(map(str, common)),
+            item.get("family") or "",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as fault:
         raise _Unusable(f"{where}: {type(fault).__name__}: {fault}") from None

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import aiohttp
 
-from provisioning.simulator.dialect import VENDORS
+from provisioning.simulator.dialects import VENDORS
 from provisioning.simulator.phone import Sheet
 
-# Linphone has no prefix of its own: a locally administered one (IEEE 802c).
-_PREFIXES = {"yealink": "001565", "snom": "000413", "linphone": "02c0de"}
+# Of vendors without a prefix, as softphones' are: a locally administered one (IEEE 802c).
+_NO_PREFIX = "02c0de"
 _TRIES = 5
 _TIMEOUT = 30.0
 
@@ -58,8 +58,8 @@ class _Names:
         suffix = secrets.token_hex(4)
         return cls(f"simulation-{suffix}", draw.randrange(2**24 - phones), draw.randrange(10**8 - lines))
 
-    def mac(self, vendor: str, number: int) -> str:
-        return f"{_PREFIXES[vendor]}{self.first_mac + number:06x}"
+    def mac(self, prefixes: Sequence[str], number: int) -> str:
+        return f"{next(iter(prefixes), _NO_PREFIX)}{self.first_mac + number:06x}"
 
     def line(self, number: int) -> str:
         """A French non-geographic number, without its country code."""
@@ -115,18 +115,15 @@ async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _models(api: "_Api", vendors: Sequence[str], slots: int) -> list[dict[str, Any]]:
-    """One model of each vendor in turn, until every model that is large enough had its turn."""
-    listed = await api.list("/v1/models")
-    of_vendor = [[m for m in listed if m["vendor"] == vendor and m["slots"] >= slots] for vendor in vendors]
-    if not any(of_vendor):
+    """One model of each family in turn, until every model that is large enough had its turn."""
+    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for model in await api.list("/v1/models"):
+        if model["vendor"] in vendors and model["slots"] >= slots:
+            families.setdefault((model["vendor"], model["family"]), []).append(model)
+    if not families:
         raise Declined(404, f"no model of {', '.join(vendors)} has {slots} slots")
-    turns = itertools.zip_longest(*([*of_one] for of_one in of_vendor if of_one))
-    # Vendors with fewer models begin again, so that each has its share.
-    return [
-        model or own[turn % len(own)]
-        for turn, row in enumerate(turns)
-        for model, own in zip(row, [of_one for of_one in of_vendor if of_one], strict=True)
-    ]
+    # Families with fewer models begin again, so that each has its share.
+    return [own[turn % len(own)] for turn in range(max(map(len, families.values()))) for own in families.values()]
 
 
 async def _phone(
@@ -159,7 +156,7 @@ async def _phone(
             await api.post("/v1/lines", line)
             lines.append(line["line"])
             passwords[username] = password
-        mac = names.mac(model["vendor"], number)
+        mac = names.mac(model["prefixes"], number)
         made = await api.post(
             "/v1/phones",
             {"mac": mac, "model": model["model"], "account": names.account, "main_line": lines[0]},
@@ -173,7 +170,8 @@ async def _phone(
             vendor=model["vendor"],
             model=model.get("name") or model["model"],
             provisioning_url=made["provisioning_url"],
-            common=tuple(model.get("common", ())),
+            common=tuple(model["common"]),
+            family=model["family"],
         ),
         passwords,
     )

@@ -1,4 +1,4 @@
-"""The HTTP side of a phone: one GET, and what can go wrong with it in words that can be counted."""
+"""The HTTP side of a phone: one request, and what can go wrong with it in words that can be counted."""
 
 import ssl
 import time
@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from provisioning.simulator.dialects.base import Ask
+
 # No phone has room for more.
 _MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One GET that a phone did."""
+    """One request that a phone did."""
 
     at: float
     "By the wall clock."
@@ -45,19 +47,21 @@ def session(address: str, tls: ssl.SSLContext | None, seconds: float) -> aiohttp
     )
 
 
-async def get(
+async def ask(
     http: aiohttp.ClientSession,
-    url: str,
+    ask: Ask,
     headers: Mapping[str, str],
     *,
     follow: bool,
     give_up_in_body: bool = False,
 ) -> Got:
     at, began = time.time(), time.perf_counter()
-    name = url.partition("?")[0].rpartition("/")[2] or "/"
+    name = ask.url.partition("?")[0].rpartition("/")[2] or "/"
     status, etag, body, problem = None, None, b"", ""
     try:
-        async with http.get(url, headers=headers, allow_redirects=follow) as answer:
+        async with http.request(
+            ask.method, ask.url, headers=headers, data=ask.body or None, allow_redirects=follow
+        ) as answer:
             etag = answer.headers.get("ETag")
             if give_up_in_body and answer.status == 200:
                 body = await answer.content.read(16)

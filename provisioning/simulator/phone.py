@@ -10,18 +10,17 @@ import secrets
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
 
 from provisioning.domain import mac as macs
-from provisioning.simulator import dialect, fetching, files
-from provisioning.simulator.dialect import DIALECTS, Ask
+from provisioning.simulator import dialects, fetching
+from provisioning.simulator.dialects.base import Answer, Ask, Handset, ReadConfiguration, ReadContact, ReadLine, read
 from provisioning.simulator.endpoint import T1, Endpoint, Flow
-from provisioning.simulator.files import ReadConfiguration, ReadLine
 from provisioning.simulator.misbehaviour import NONE, Misbehaviour
 from provisioning.simulator.registration import Registration, register
 from provisioning.sip import digest
@@ -41,6 +40,8 @@ class Sheet:
     provisioning_url: str = field(repr=False)
     common: tuple[str, ...] = ()
     "The files without a MAC in their name that its model asks for."
+    family: str = ""
+    "Of the vendor's; empty: its first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Phone:
         else the next one."""
         self.sheet = sheet
         self.mac = macs.parse(sheet.mac)
-        self.dialect = DIALECTS[sheet.vendor]
+        self.dialect = dialects.of(sheet.vendor, sheet.family)
         self.address = address
         self.misbehaviour = misbehaviour
         self.neighbour = macs.parse(neighbour or f"{(int(self.mac, 16) + 1) % 2**48:012x}")
@@ -109,14 +110,17 @@ class Phone:
         "Those of them that a complete fetch followed."
         self.foreign_lines = 0
         "Lines of other phones that the server gave to this one: must be 0."
+        self.contacts: tuple[ReadContact, ...] = ()
+        "Of the phonebook that it downloaded."
 
         self._pace = pace or Pace()
         self._tls = tls
         self._on_event = on_event
         self._random = random.Random(seed)  # noqa: S311  misbehaviour, not secrets
-        self._user_agent = dialect.sip_user_agent(sheet.vendor, sheet.model, sheet.common)
+        self._user_agent = self.dialect.sip_agent(self._handset())
         self._endpoint = Endpoint(self._on_request, t1=self._pace.t1)
         self._etags: dict[str, str] = {}
+        self._own_url = ""
         self._registrations: dict[tuple[str, str], Registration] = {}
         self._waiting = 0  # check-syncs that no fetch has followed yet
         self._reboot = False
@@ -283,50 +287,60 @@ class Phone:
                 self._unplug_for_a_while()
             await _rest(self._fetch_now, wait)
 
+    def _handset(self) -> Handset:
+        its = self.sheet
+        name = dialects.model_name(its.vendor, its.model)
+        return Handset(self.mac, name, self.provisioning_url, its.common, self.configuration)
+
     async def _fetch_all(self) -> bool:
         """The vendor's files in order; True: the phone now has what the server gave."""
         give_up_in_body = self._chance(self.misbehaviour.truncate)
-        common: list[ReadConfiguration] = []
-        own: ReadConfiguration | None = self.configuration
+        boot = self.dialect.boot(self._handset())
         async with fetching.session(self.address, self._tls, self._pace.http_timeout) as http:
-            for ask in dialect.asks(self.sheet.vendor, self.provisioning_url, self.mac, self.sheet.common):
-                got = await self._get(http, ask, give_up_in_body=give_up_in_body and ask.own)
-                status = got.fetch.status
-                if status == 404 and not ask.own:
-                    continue
-                if status == 304 and ask.own and own is not None:
-                    continue
-                if status != 200:
-                    return self._failed(got.fetch.problem or f"HTTP {status} for its {_kind(ask)} file")
-                if ask.ignored:
-                    continue
-                try:
-                    read = files.read(self.sheet.vendor, got.body)
-                except ValueError as fault:
-                    return self._failed(f"unreadable {_kind(ask)} file: {fault}")
-                if ask.own:
-                    own = read
-                    self._note_etag(ask.url, got.etag)
-                else:
-                    common.append(read)
-        if own is None:
-            return self._failed("no file of its own")
-        self._adopt(common, own)
+            try:
+                ask = next(boot)
+                while True:
+                    got = await self._get(http, ask, give_up_in_body=give_up_in_body and ask.own)
+                    if not self._goes_on(ask, got.fetch.status):
+                        return self._failed(
+                            got.fetch.problem or f"HTTP {got.fetch.status} for its {_kind(ask)} file {got.fetch.name}"
+                        )
+                    if ask.own:
+                        self._own_url = ask.url
+                        if got.fetch.status == 200:
+                            self._note_etag(ask.url, got.etag)
+                    ask = boot.send(Answer(got.fetch.status or 0, got.body))
+            except StopIteration as done:
+                configuration: ReadConfiguration = done.value
+            except ValueError as fault:
+                return self._failed(f"unreadable file: {fault}")
+            if configuration.phonebook_url and self.dialect.contacts is not None:
+                await self._fetch_phonebook(http, configuration.phonebook_url)
+        self._adopt(configuration)
         return True
 
+    def _goes_on(self, ask: Ask, status: int | None) -> bool:
+        if ask.method == "PUT":
+            return status is not None
+        if status == 304:
+            return ask.own and self.configuration is not None
+        return status == 200 or (status == 404 and not ask.own)
+
+    async def _fetch_phonebook(self, http: aiohttp.ClientSession, url: str) -> None:
+        """Without it the phone works all the same."""
+        got = await self._get(http, Ask(url))
+        if got.fetch.status == 200 and self.dialect.contacts is not None:
+            with suppress(ValueError):
+                self.contacts = self.dialect.contacts(got.body)
+
     async def _get(self, http: aiohttp.ClientSession, ask: Ask, *, give_up_in_body: bool = False) -> fetching.Got:
-        # Linphone names itself, and its account, once it has one.
-        account = f"sip:{self.lines[0].username}@{self.lines[0].domain}" if self.lines else ""
-        agent = dialect.http_user_agent(
-            self.sheet.vendor, self.sheet.model, self.mac, self.sheet.common, has_account=bool(account)
-        )
-        headers = {"User-Agent": agent}
-        if account and self.sheet.vendor == "linphone":
-            headers["From"] = account
+        headers = {"User-Agent": self.dialect.http_agent(self._handset())}
+        if self.lines and self.dialect.names_account:
+            headers["From"] = f"sip:{self.lines[0].username}@{self.lines[0].domain}"
         if ask.url in self._etags and self.dialect.conditional:
             headers["If-None-Match"] = self._etags[ask.url]
-        got = await fetching.get(
-            http, ask.url, headers, follow=self.dialect.follows_redirects, give_up_in_body=give_up_in_body
+        got = await fetching.ask(
+            http, ask, headers, follow=self.dialect.follows_redirects, give_up_in_body=give_up_in_body
         )
         self.fetches.append(got.fetch)
         self.fetch_count += 1
@@ -338,20 +352,10 @@ class Phone:
         if etag:
             self._etags[url] = etag
 
-    def _adopt(self, common: list[ReadConfiguration], own: ReadConfiguration) -> None:
-        """The phone's own file stands over the common ones."""
-        merged = own
-        for below in common:
-            merged = replace(
-                merged,
-                settings={**below.settings, **merged.settings},
-                provisioning_url=merged.provisioning_url or below.provisioning_url,
-                firmware_url=merged.firmware_url or below.firmware_url,
-                poll_minutes=merged.poll_minutes if merged.poll_minutes is not None else below.poll_minutes,
-            )
+    def _adopt(self, configuration: ReadConfiguration) -> None:
         first = not self.booted
-        self.configuration = merged
-        self.provisioning_url = merged.provisioning_url or self.provisioning_url
+        self.configuration = configuration
+        self.provisioning_url = configuration.provisioning_url or self.provisioning_url
         self.booted = True
         self.problem = ""
         self._register_now.set()
@@ -365,17 +369,17 @@ class Phone:
         return False
 
     async def _ask_for_another(self) -> None:
-        ask = dialect.asks_of_another(self.sheet.vendor, self.provisioning_url, self.mac, self.neighbour)
-        if ask is None:
+        foreign = self._own_url.replace(self.mac, self.neighbour).replace(self.mac.upper(), self.neighbour.upper())
+        if foreign == self._own_url:
             return
         own = {_key(line) for line in self.lines}
         async with fetching.session(self.address, self._tls, self._pace.http_timeout) as http:
-            got = await self._get(http, ask)
+            got = await self._get(http, Ask(foreign, own=True))
         if got.fetch.status != 200:
             return
         with suppress(ValueError):
-            read = files.read(self.sheet.vendor, got.body)
-            self.foreign_lines += len([line for line in read.lines if _key(line) not in own])
+            found = read(self.dialect, got.body)
+            self.foreign_lines += len([line for line in found.lines if _key(line) not in own])
         self._notice()
 
     def _until_poll(self) -> float | None:
@@ -458,43 +462,36 @@ class Phone:
 
     def _on_notify(self, request: Request, flow: Flow) -> None:
         event = request.get("Event") or ""
-        package, *parameters = (part.strip().lower() for part in event.split(";"))
         self.notify_count += 1
         if self._chance(self.misbehaviour.drop):
             self._notified(event, None)
         elif self._chance(self.misbehaviour.offline):
             self._notified(event, None)
             self._unplug_for_a_while()
-        elif not self.dialect.acts_on_check_sync:
-            self._answer(request, flow, 200, "OK")
-            self._notified(event, 200)
-        elif package != "check-sync" or self._chance(self.misbehaviour.refuse):
-            self._answer(request, flow, 489, "Bad Event", ("Allow-Events", "check-sync"))
-            self._notified(event, 489)
-        elif (challenge := self._unproven(request)) is not None:
-            self._answer(request, flow, 401, "Unauthorized", ("WWW-Authenticate", str(challenge)))
-            self._notified(event, 401)
         else:
-            self._answer(request, flow, 200, "OK")
-            self._act(reboot="reboot=true" in parameters)
-            self._notified(event, 200)
+            settings = self.configuration.settings if self.configuration else {}
+            act = self.dialect.told(event, request.body.decode("utf-8", "replace"), settings)
+            if act is None or self._chance(self.misbehaviour.refuse):
+                self._answer(request, flow, 489, "Bad Event", ("Allow-Events", "check-sync"))
+                self._notified(event, 489)
+            elif (challenge := self._unproven(request, settings)) is not None:
+                self._answer(request, flow, 401, "Unauthorized", ("WWW-Authenticate", str(challenge)))
+                self._notified(event, 401)
+            else:
+                self._answer(request, flow, 200, "OK")
+                if act != "nothing":
+                    self._act(reboot=act == "reboot")
+                self._notified(event, 200)
 
     def _act(self, *, reboot: bool) -> None:
-        if self.sheet.vendor == "yealink" and self.configuration is not None:
-            # 0: as the event says; 1, the default: always reboot; 2: ignore.
-            policy = self.configuration.settings.get("sip.notify_reboot_enable", "1")
-            if policy == "2":
-                return
-            reboot = reboot or policy == "1"
         self.resyncs += 1
         self._waiting += 1
         self._reboot = self._reboot or reboot
         self._fetch_now.set()
 
-    def _unproven(self, request: Request) -> digest.Challenge | None:
-        """Snom with `challenge_checksync`: only who knows the SIP password of the line may tell it anything."""
-        settings = self.configuration.settings if self.configuration else {}
-        if self.sheet.vendor != "snom" or settings.get("challenge_checksync") != "on" or not self.lines:
+    def _unproven(self, request: Request, settings: Mapping[str, str]) -> digest.Challenge | None:
+        """Where the phone asks for it, only who knows the SIP password of a line may tell it anything."""
+        if not self.lines or not self.dialect.challenges(settings):
             return None
         given, challenge = request.get("Authorization"), self._challenge
         if given is not None and challenge is not None:
@@ -542,9 +539,7 @@ def _key(line: ReadLine) -> tuple[str, str]:
 
 
 def _kind(ask: Ask) -> str:
-    if ask.own:
-        return "own"
-    return "boot" if ask.ignored else "common"
+    return "own" if ask.own else "common"
 
 
 async def _rest(wake: asyncio.Event, seconds: float | None) -> None:

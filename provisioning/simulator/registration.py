@@ -8,8 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from provisioning.simulator.dialects.base import ReadLine
 from provisioning.simulator.endpoint import Address, Endpoint
-from provisioning.simulator.files import ReadLine
 from provisioning.sip import digest
 from provisioning.sip.digest import Credentials
 from provisioning.sip.message import Header, Request, Response

@@ -6,14 +6,17 @@ in WAL mode no writer can block it (docs/ARCHITECTURE.md).
 """
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import CompoundSelect, Select, bindparam, literal, or_, select
 from sqlalchemy.dialects import sqlite
 
+from provisioning.domain.held import Held
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
+from provisioning.domain.settings import DEFAULTS, Value
 from provisioning.store import binding
 from provisioning.store import lines as stored_lines
 from provisioning.store import phones as stored_phones
@@ -188,6 +191,10 @@ class PhoneReader:
             password = self._keys.open(key_id, sealed, stored_lines.context(name))
             held.append((slot, Line(name, account, number, username, password, domain, display_name, proxy, transport)))
         return held
+
+    def held(self, phone_id: int, below: Mapping[str, Value]) -> Held:
+        """What the phone's documents show. `below`: what config.toml chooses, under all that is chosen here."""
+        return Held(self.lines(phone_id), {**DEFAULTS, **below})
 
     def secret(self, phone_id: int, mac: Mac) -> str | None:
         """The phone's newest own secret."""

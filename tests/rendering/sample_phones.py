@@ -3,14 +3,22 @@
 from pathlib import Path
 
 from provisioning.domain.catalogue import Catalogue, Document, Model, catalogue, parse_vendor
+from provisioning.domain.contact import Contact
+from provisioning.domain.held import Held
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
+from provisioning.domain.settings import DEFAULTS
+from provisioning.rendering import compose
+from provisioning.rendering.compose import Site
 from provisioning.rendering.renderer import Renderer
-from provisioning.rendering.values import FirmwareValues, OperatorValues, PhoneValues, SlotValues, Values
+from provisioning.rendering.values import FirmwareValues, Values
+from provisioning.simulator import dialects
+from provisioning.simulator.dialects.base import Dialect
+from provisioning.vendors import zones
 
 FOLDER = Path(__file__).parents[2] / "templates" / "phones"
-MACS = {"yealink": Mac("001565a1b2c3"), "snom": Mac("000413a1b2c3"), "linphone": Mac("02000000a1b2")}
-SECRET = "s3cretOfThisPhone"
+SECRET = "5ecre70f7h15ph0ne5ecre70f7h15ph0"
+ZONES = zones()
 
 
 def shipped_catalogue() -> Catalogue:
@@ -26,6 +34,27 @@ def shipped_sources() -> dict[str, str]:
 CATALOGUE = shipped_catalogue()
 SOURCES = shipped_sources()
 RENDERER = Renderer(CATALOGUE, SOURCES)
+FAMILIES = [f"{vendor.folder}/{family.name}" for vendor in CATALOGUE.vendors for family in vendor.families]
+
+
+def of_family(family: str) -> list[Model]:
+    vendor, _, name = family.partition("/")
+    return [model for model in CATALOGUE.models.values() if (model.vendor, model.family.name) == (vendor, name)]
+
+
+def representative(family: str) -> Model:
+    """The first that is listed with more than one slot, and few enough to read."""
+    models = of_family(family)
+    return next((model for model in models if 2 <= model.slots <= 16), min(models, key=lambda model: model.slots))
+
+
+def dialect(model: Model) -> Dialect:
+    return dialects.of(model.vendor, model.family.name)
+
+
+def mac_of(model: Model) -> Mac:
+    prefixes = CATALOGUE.vendor(model.vendor).prefixes
+    return Mac(f"{next(iter(prefixes), '020000')}a1b2c3")
 
 
 def line(number: int = 1, **changed) -> Line:
@@ -33,9 +62,9 @@ def line(number: int = 1, **changed) -> Line:
     fields = {
         "name": f"line{number}",
         "account": "ab12-ovh",
-        "number": f"+339721012{number:02d}",
-        "username": f"00339721012{number:02d}",
-        "password": f'pässword <{number}> & "more"; # it\'s = all',
+        "number": f"+3397210{1200 + number:04d}",
+        "username": f"003397210{1200 + number:04d}",
+        "password": f"pass{number}-*'&<>_/+",
         "domain": "sip.example.net",
         "display_name": "" if number == 4 else f"Zoé d'Arc <{number}> & co",
         "outbound_proxy": "proxy.example.net:5070" if number == 2 else "",
@@ -44,43 +73,28 @@ def line(number: int = 1, **changed) -> Line:
     return Line(**{**fields, **changed})
 
 
-def values(model: Model, lines: dict[int, Line], *, firmware: bool = False) -> Values:
-    """Stage 1: all slots, those of `lines` filled."""
-    mac = MACS[model.vendor]
-    return Values(
-        phone=PhoneValues(
-            mac=mac,
-            slots=model.slots,
-            provisioning_url=f"https://phones.example.net/{SECRET}/{model.provisioning_path.replace('{mac}', mac)}",
-            admin_password="123456789012",
-            poll_minutes=1440,
-            poll_time="03:17",
-        ),
-        model=dict(model.traits),
-        slots=tuple(SlotValues(number, lines.get(number)) for number in range(1, model.slots + 1)),
-        firmware=FirmwareValues("86.0.15", f"https://phones.example.net/firmware/{model.name}.rom")
-        if firmware
-        else None,
-        operator=OperatorValues("ntp.example.net"),
+def site(model: Model, *, firmware: bool = False) -> Site:
+    image = FirmwareValues("86.0.15", f"https://phones.example.net/firmware/{model.name}.rom")
+    return Site("https://phones.example.net", {}, ZONES, {model.id: image} if firmware else {})
+
+
+def values(
+    model: Model, lines: dict[int, Line], *, firmware: bool = False, keys=(), parameters=(), contacts=(), **chosen
+) -> Values:
+    """Stage 1: all slots, those of `lines` filled; `chosen` are settings."""
+    held = Held(
+        list(lines.items()),
+        {**DEFAULTS, "ntp_server": "ntp.example.net", **chosen},
+        {},
+        keys,
+        parameters,
+        contacts,
     )
+    return compose.stage1(site(model, firmware=firmware), model, mac_of(model), SECRET, held)
 
 
 def stage0(model: Model) -> Values:
-    mac = MACS[model.vendor]
-    return Values(
-        phone=PhoneValues(
-            mac=mac,
-            slots=0,
-            provisioning_url=f"https://phones.example.net/{model.provisioning_path.replace('{mac}', mac)}",
-            admin_password="",
-            poll_minutes=5,
-            poll_time="03:00",
-        ),
-        model=dict(model.traits),
-        slots=(),
-        firmware=None,
-        operator=OperatorValues("ntp.example.net"),
-    )
+    return compose.stage0(site(model), model)
 
 
 def own(model: Model) -> Document:
@@ -90,3 +104,9 @@ def own(model: Model) -> Document:
 
 def filled(model: Model, count: int) -> dict[int, Line]:
     return {number: line(number) for number in range(1, count + 1)}
+
+
+CONTACTS = (
+    Contact("Friends", "Zoé", "d'Arc <&>", work="+33972101234", mobile="+33612345678"),
+    Contact("", "", "Reception", home="42"),
+)

@@ -1,12 +1,12 @@
 import pytest
 from markupsafe import Markup
 
-from provisioning.rendering.encoders import ENCODERS, FILTERS, Unencodable, host, key_value, port, sip_quoted, xml
+from provisioning.rendering.encoders import FILTERS, SYNTAXES, Unencodable, host, key_value, port, sip_quoted, xml
 
 BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
-@pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)
+@pytest.mark.parametrize("encode", SYNTAXES.values(), ids=ENCODERS)
 class TestEverySyntax:
     @pytest.mark.parametrize(
         "character", [*BREAKS, "\0", "\t", "\x1b", "\x7f", "\x9f", chr(0xD800), chr(0xDFFF), "\ufffe"]

@@ -1,51 +1,51 @@
-"""Every parameter that a document sets is one that phones of the vendor know."""
+"""Every parameter that a document sets is one that phones of the vendor know.
 
-import re
+`tests/data/params-<vendor>.txt` lists what other provisioning servers write for the vendor's phones; a
+name that is not there has its guide cited in vendor.toml.
+"""
+
 from pathlib import Path
 
 import pytest
-from sample_phones import CATALOGUE, RENDERER, filled, stage0, values
+from sample_phones import CATALOGUE, CONTACTS, FAMILIES, RENDERER, dialect, filled, representative, stage0, values
 
-from provisioning.simulator.files import read_settings
+from provisioning.domain.keys import NEEDS, Key
 
 DATA = Path(__file__).parents[1] / "data"
-
-# In no template of another provisioning server; the source is named instead.
-CITED = {
-    "linphone": {
-        "[misc] config-uri": "liblinphone coreapi/misc.c; measured with linphonec 5.1.65",
-        "[auth_info_#] passwd": "liblinphone coreapi/authentication.c; measured with linphonec 5.1.65",
-    }
-}
-# Attributes of a function key (service.snom.com, "functionKeys tag").
-SNOM_ATTRIBUTES = {"fkey.context", "fkey.label"}
+VALUE = {"nothing": "", "slot": "1", "number": "+33972101234", "maybe-number": "", "url": "http://crm.example.net/"}
 
 
-def oracle_name(vendor, key):
-    if vendor == "snom":
-        return re.sub(r"\[\d+\]", "", key)
-    if vendor == "linphone":
-        section, _, entry = key.partition("/")
-        return re.sub(r"\d+", "#", f"[{section}] {entry}")
-    return re.sub(r"\d+", "#", key)
-
-
-@pytest.mark.parametrize("vendor", [vendor.folder for vendor in CATALOGUE.vendors])
-def test_every_parameter_is_known(vendor):
-    known = set((DATA / f"params-{vendor}.txt").read_text("utf-8").splitlines()) | set(CITED.get(vendor, ()))
-    if vendor == "snom":
-        known |= SNOM_ATTRIBUTES
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_is_known(family):
+    model = representative(family)
+    vendor = CATALOGUE.vendor(model.vendor)
+    file = DATA / f"params-{model.vendor}.txt"
+    known = {*(file.read_text("utf-8").splitlines() if file.exists() else ()), *vendor.cited}
+    keys = [
+        Key(0, number, type_, VALUE[NEEDS[type_]], "K")
+        for number, type_ in zip(range(1, model.keys + 1), model.family.keys, strict=False)
+    ]
     used = set()
-    for model in CATALOGUE.models.values():
-        if model.vendor != vendor:
+    for document in model.documents.values():
+        if document.holds == "contacts":
             continue
-        for document in model.documents.values():
-            for given in (
-                stage0(model),
-                values(model, {}, firmware=True),
-                values(model, filled(model, model.slots), firmware=True),
-            ):
-                body = RENDERER.render(document, model, given)
-                used |= {oracle_name(vendor, key) for key in read_settings(vendor, body)}
+        for given in (
+            stage0(model),
+            values(model, {}, firmware=True),
+            values(
+                model,
+                filled(model, model.slots),
+                keys=keys,
+                contacts=CONTACTS,
+                syslog_server="192.0.2.5",
+                srtp="optional",
+                voice_vlan=20,
+                voicemail_number="888",
+                encrypt_configuration=True,
+                time_zone="UTC",
+            ),
+        ):
+            its = dialect(model)
+            used |= {its.oracle_name(key) for key in its.settings(RENDERER.render(document, model, given))}
     assert used
     assert used - known == set()
