@@ -364,7 +364,7 @@ class _Reader:
             except re.error as error:
                 raise self.fault("", "agents", f"{text!r} is no regular expression: {error}") from None
             if strange := pattern.groupindex.keys() - {"model", "firmware", "mac"}:
-                raise self.fault("", "agents", f"{min(strange)!r} is no group here; known are model, firmware, mac")
+                raise self.fault("", "agents", f"{min(strange)!r} is no group here; there are model, firmware, mac")
             if "model" not in pattern.groupindex:
                 raise self.fault("", "agents", f"{text!r} does not say which part is the model")
             found.append(pattern)

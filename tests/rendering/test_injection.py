@@ -112,7 +112,7 @@ def test_a_value_arrives_exactly_or_not_at_all(family, display_name, password):
     first, *others = lines_of(family, body)
     # A dialect may show the number where there is no name, and shorten what its phones cannot hold.
     assert first.password == password
-    assert first.display_name in (display_name, line(1).number if not display_name else display_name)
+    assert first.display_name in (display_name, display_name or line(1).number)
     assert [(other.display_name, other.password) for other in others] == [("Other", "other")][: len(others)]
     assert len(others) == (representative(family).slots > 1)
 
@@ -125,7 +125,7 @@ def test_each_fragment_in_the_middle(family, fragment):
         body = rendered(family, value, value)
     except Unencodable:
         # Some syntaxes have no way to write a quote or a semicolon.
-        assert any(not character.isprintable() or character in "\";" for character in fragment)
+        assert any(not character.isprintable() or character in '";' for character in fragment)
         return
     first = lines_of(family, body)[0]
     assert (first.display_name, first.password) == (value, value)
