@@ -26,8 +26,6 @@ from provisioning.rendering.renderer import Renderer
 from provisioning.simulator.dialects.base import read
 
 MODELS = list(CATALOGUE.models.values())
-# Transports that a family's phones cannot have: such a line is left out, and not sent in the clear instead.
-UNSPEAKABLE = {"alcatel/noe": ("tcp", "tls"), "alcatel/iptouch": ("tls",)}
 REPRESENTATIVES = [representative(family) for family in FAMILIES]
 
 
@@ -110,6 +108,10 @@ def test_any_slot_may_be_empty(model):
     for number in range(1, model.slots + 1):
         found = lines_of(model, RENDERER.render(own(model), model, values(model, {number: line(1)})))
         assert [one.slot for one in found] == [number]
+
+
+# Transports that a family's phones cannot have: such a line is left out, and not sent in the clear instead.
+UNSPEAKABLE = {"alcatel/noe": ("tcp", "tls"), "alcatel/iptouch": ("tls",)}
 
 
 @pytest.mark.parametrize("model", REPRESENTATIVES, ids=by_id)
