@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from provisioning.domain import mac as macs
@@ -29,7 +29,7 @@ _CLOCK = re.compile(r"[0-2][0-9][:h][0-5][0-9]", re.ASCII)
 _DAY = 1440
 
 
-def boot_from(common: str):
+def _boot_from(common: str) -> Callable[[Handset], Boot]:
     def boot(phone: Handset) -> Boot:
         base = phone.url if phone.url.endswith("/") else f"{phone.url}/"
         # Without the vendor's key file it takes the plain files.
@@ -148,7 +148,7 @@ def contacts(body: bytes) -> tuple[ReadContact, ...]:
 
 def told(event: str, body: str, found: Mapping[str, str]) -> Act | None:  # noqa: ARG001  one signature for all
     """It fetches at any check-sync, whatever stands behind it, and restarts if a file has changed."""
-    return "fetch" if event.split(";")[0].strip().lower() == "check-sync" else None
+    return "fetch" if event.partition(";")[0].strip().lower() == "check-sync" else None
 
 
 def _brand(phone: Handset) -> tuple[str, str]:
@@ -169,7 +169,7 @@ def _sip_agent(phone: Handset) -> str:
 
 def _dialect(common: str) -> Dialect:
     return Dialect(
-        boot=boot_from(common),
+        boot=_boot_from(common),
         settings=settings,
         configuration=configuration,
         http_agent=_http_agent,
