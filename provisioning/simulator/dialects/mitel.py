@@ -35,7 +35,7 @@ def _boot_from(common: str) -> Callable[[Handset], Boot]:
         # Without the vendor's key file it takes the plain files.
         yield Ask(f"{base}security.tuz")
         merged: dict[str, str] = {}
-        for name in (common, f"{phone.model}.cfg"):
+        for name in (common, f"{_model(phone)}.cfg"):
             answer = yield Ask(f"{base}{name}")
             if answer.status == 200:
                 merged |= settings(answer.body)
@@ -44,7 +44,7 @@ def _boot_from(common: str) -> Callable[[Handset], Boot]:
         found = configuration(merged)
         if found.firmware_url is None:
             return found
-        return replace(found, firmware_url=f"{found.firmware_url}/{phone.model}.st")
+        return replace(found, firmware_url=f"{found.firmware_url}/{_model(phone)}.st")
 
     return boot
 
@@ -139,7 +139,7 @@ def contacts(body: bytes) -> tuple[ReadContact, ...]:
     """`name, number, line, mode`: entries of one name are one contact (p. 5-230)."""
     found: dict[str, list[str]] = {}
     lines = (line for line in body.decode("utf-8").splitlines() if line.strip() and not line.startswith("#"))
-    for row in csv.reader(lines, strict=True):
+    for row in csv.reader(lines, strict=True, skipinitialspace=True):
         if len(row) < 2 or not row[0] or not row[1]:
             raise ValueError("an entry of the directory has no name or no number")
         found.setdefault(row[0], []).append(row[1])
@@ -151,6 +151,11 @@ def told(event: str, body: str, found: Mapping[str, str]) -> Act | None:  # noqa
     return "fetch" if event.partition(";")[0].strip().lower() == "check-sync" else None
 
 
+def _model(phone: Handset) -> str:
+    """`6867i`, `6757iCT`, `6920w`: capitals only in a cordless one."""
+    return phone.model.lower().replace("ct", "CT")
+
+
 def _brand(phone: Handset) -> tuple[str, str]:
     if phone.model.startswith("69"):
         return "Mitel", "6.4.0.140"
@@ -159,12 +164,12 @@ def _brand(phone: Handset) -> tuple[str, str]:
 
 def _http_agent(phone: Handset) -> str:
     brand, firmware = _brand(phone)
-    return f"{brand}{phone.model} MAC:{macs.spelled(phone.mac).replace(':', '-')} V:{firmware}-SIP"
+    return f"{brand}{_model(phone)} MAC:{macs.spelled(phone.mac).replace(':', '-')} V:{firmware}-SIP"
 
 
 def _sip_agent(phone: Handset) -> str:
     brand, firmware = _brand(phone)
-    return f"{brand} {phone.model}/{firmware}"
+    return f"{brand} {_model(phone)}/{firmware}"
 
 
 def _dialect(common: str) -> Dialect:

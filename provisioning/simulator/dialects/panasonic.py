@@ -26,6 +26,10 @@ _STANDARD = "# Panasonic SIP Phone Standard Format File #"
 _PCC = "# PCC Standard Format File #"
 _LINE = re.compile(r'([A-Z][A-Z0-9_]*)="([^"]*)"', re.ASCII)
 _TRANSPORTS = {"": "udp", "0": "udp", "1": "tcp", "2": "tls"}
+_OF_LINE = (
+    *("PHONE_NUMBER", "SIP_AUTHID", "SIP_PASS", "DISPLAY_NAME", "SIP_RGSTR_ADDR", "SIP_RGSTR_PORT"),
+    *("SIP_OUTPROXY_ADDR", "SIP_OUTPROXY_PORT", "SIP_TRANSPORT"),
+)
 _LONGEST_NAME = 32
 _LONGEST_LINE = 537
 _PERMISSIONS = frozenset(("", "R", "RW", "!", "!R", "!RW"))
@@ -97,27 +101,27 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
         enabled = known(
             {"Enabled": "1", "Disabled": ""}, found.get(f"LINE_ENABLE_{slot}", "Enabled"), f"LINE_ENABLE_{slot}"
         )
-        line = _line(slot, lambda name, slot=slot: found.get(f"{name}_{slot}", ""))
+        line = _line(slot, {name: found.get(f"{name}_{slot}", "") for name in _OF_LINE})
         if enabled and line is not None:
             lines.append(line)
     url = found.get("CFG_STANDARD_FILE_PATH")
     return _with_lines(found, lines, url)
 
 
-def _line(slot: int, get: Callable[[str], str]) -> ReadLine | None:
-    if not get("PHONE_NUMBER") or not get("SIP_RGSTR_ADDR"):
+def _line(slot: int, its: Mapping[str, str]) -> ReadLine | None:
+    if not its["PHONE_NUMBER"] or not its["SIP_RGSTR_ADDR"]:
         return None
-    transport = known(_TRANSPORTS, get("SIP_TRANSPORT"), f"SIP_TRANSPORT_{slot}")
+    transport = known(_TRANSPORTS, its["SIP_TRANSPORT"], f"SIP_TRANSPORT_{slot}")
     default_port = "5061" if transport == "tls" else "5060"
-    proxy = get("SIP_OUTPROXY_ADDR")
+    proxy = its["SIP_OUTPROXY_ADDR"]
     return ReadLine(
         slot=slot,
-        username=get("SIP_AUTHID"),
-        password=get("SIP_PASS"),
-        domain=join(get("SIP_RGSTR_ADDR"), get("SIP_RGSTR_PORT"), default_port),
-        outbound_proxy=join(proxy, get("SIP_OUTPROXY_PORT"), default_port) if proxy else "",
+        username=its["SIP_AUTHID"],
+        password=its["SIP_PASS"],
+        domain=join(its["SIP_RGSTR_ADDR"], its["SIP_RGSTR_PORT"], default_port),
+        outbound_proxy=join(proxy, its["SIP_OUTPROXY_PORT"], default_port) if proxy else "",
         transport=transport,
-        display_name=get("DISPLAY_NAME"),
+        display_name=its["DISPLAY_NAME"],
     )
 
 
@@ -169,7 +173,7 @@ def utg_configuration(found: Mapping[str, str]) -> ReadConfiguration:
     lines = []
     for slot in indexes(r"LINE_ENABLE\[(\d+)\]", found):
         if known({"Yes": "1", "No": ""}, found[f"LINE_ENABLE[{slot}]"], f"LINE_ENABLE[{slot}]"):
-            line = _line(slot, lambda name, slot=slot: found.get(f"{name}[{slot}]", ""))
+            line = _line(slot, {name: found.get(f"{name}[{slot}]", "") for name in _OF_LINE})
             if line is not None:
                 lines.append(line)
     return _with_lines(found, lines, found.get("USR_PROV_SVR_URL"))
