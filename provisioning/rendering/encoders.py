@@ -7,7 +7,7 @@ Jinja's own autoescape does the rest.
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jinja2 import Undefined
 
@@ -105,12 +105,14 @@ class Syntax(NamedTuple):
     charset: str = "utf-8"
     errors: str = "strict"
     "xmlcharrefreplace: what the charset lacks is written as a numeric character reference."
+    newline: Literal["\n", "\r\n"] = "\n"
 
 
 SYNTAXES: Mapping[str, Syntax] = {
     "key-value": Syntax(key_value),
     "colon": Syntax(colon),
-    "quoted": Syntax(quoted),
+    # Panasonic's lines end so (KX-UT123 administrator guide, section 2.4); in a CSV nobody minds.
+    "quoted": Syntax(quoted, newline="\r\n"),
     "ini": Syntax(ini),
     "xml": Syntax(xml, autoescape=True),
     "xml-ascii": Syntax(xml, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),

@@ -108,6 +108,7 @@ def _environment(syntax: Syntax, sources: Mapping[str, str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        newline_sequence=syntax.newline,
         auto_reload=False,
         cache_size=-1,
     )
