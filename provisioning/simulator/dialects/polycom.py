@@ -14,7 +14,6 @@ from provisioning.simulator.dialects.base import (
     ReadConfiguration,
     ReadContact,
     ReadLine,
-    hashed,
     indexes,
     join,
     known,
@@ -29,7 +28,6 @@ _CATEGORIES = frozenset(("line", "blf", "speeddial", "presence", "efk", "unassig
 # Administrator guide, "Master Configuration File".
 _LONGEST_NAME = 255
 _LONGEST_LIST = 2047
-# Its words for the two chord sets and codecs with a digit or a direction in their names stay as they are.
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z0-9_]+)+", re.ASCII)
 
 
@@ -94,9 +92,9 @@ def settings(body: bytes) -> dict[str, str]:
                 raise ValueError(f"{key!r} is no parameter")
             put(found, key, value)
     for key in found:
-        if key.startswith("device.") and not key.endswith(".set") and key != "device.set":
-            if found.get("device.set") != "1" or found.get(f"{key}.set") != "1":
-                raise ValueError(f"{key} is not taken: {key}.set is not 1")
+        kept = key.startswith("device.") and not key.endswith(".set")
+        if kept and (found.get("device.set"), found.get(f"{key}.set")) != ("1", "1"):
+            raise ValueError(f"{key} is not taken: {key}.set is not 1")
     for position in indexes(r"lineKey\.(\d+)\.category", found):
         category = found[f"lineKey.{position}.category"]
         if category.lower() not in _CATEGORIES:
@@ -198,10 +196,6 @@ def sip_agent(phone: Handset) -> str:
     return f"{_SERIES.get(model[:3], 'Poly' + model.partition('_')[0])}-{model}-UA/6.4.6.2494"
 
 
-def oracle_name(key: str) -> str:
-    return hashed(key)
-
-
 _POLY = Dialect(
     boot=boot,
     settings=settings,
@@ -211,6 +205,5 @@ _POLY = Dialect(
     contacts=contacts,
     told=told,
     challenges=challenges,
-    oracle_name=oracle_name,
 )
 DIALECTS = {"ucs": _POLY, "sip3": _POLY}
