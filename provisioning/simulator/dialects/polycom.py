@@ -176,11 +176,11 @@ _SERIES = {
 
 def _spelled(model: str) -> str:
     """`VVX_450` of `VVX450`, `SPIP_335` of `IP335`, `SSIP_5000` of `IP5000`, `Edge_E350` of `EdgeE350`."""
-    if match := re.fullmatch(r"IP(\d+)", model):
-        return f"{'SSIP' if int(match[1]) >= 4000 else 'SPIP'}_{match[1]}"
-    if match := re.fullmatch(r"(Edge|[A-Za-z]+?)_?([A-Z]?\d+)", model):
-        return f"{match[1]}_{match[2]}"
-    return model
+    match = re.fullmatch(r"(IP|VVX|CCX|Edge|Trio)(E?\d+)", model, re.ASCII | re.IGNORECASE)
+    if match is None:
+        return model
+    series = {"EDGE": "Edge", "TRIO": "Trio", "IP": "SSIP" if int(match[2].strip("Ee")) >= 4000 else "SPIP"}
+    return f"{series.get(match[1].upper(), match[1].upper())}_{match[2].upper()}"
 
 
 def http_agent(phone: Handset) -> str:
