@@ -22,7 +22,7 @@ SETTINGS = b"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
      reg.1.server.1.address="sip.example.net" reg.1.server.1.port="5061" reg.1.server.1.transport="TLS"/>
   <b reg.2.address="" reg.2.server.1.transport=""/>
   <c reg.3.address="300@other.example" reg.3.outboundProxy.address="proxy.example" reg.3.outboundProxy.port="5070"/>
-  <d prov.polling.enabled="1" prov.polling.period="3600"/>
+  <d prov.polling.enabled="1" prov.polling.period="3660"/>
   <e device.set="1" device.prov.serverName="https://phones.example.net/x/" device.prov.serverName.set="1"/>
 </polycomConfig>
 """
@@ -98,7 +98,7 @@ def test_what_it_makes_of_its_settings():
         "Zoé",
     )
     assert (third.username, third.domain, third.outbound_proxy) == ("300", "other.example", "proxy.example:5070")
-    assert (found.provisioning_url, found.poll_minutes) == ("https://phones.example.net/x/", 60)
+    assert (found.provisioning_url, found.poll_minutes) == ("https://phones.example.net/x/", 61)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_it_makes_of_its_settings():
         (b'<x device.set="1" device.syslog.serverName="192.0.2.5"/>', "is not taken"),
         (b'<x lineKey.1.category="Ligne"/>', "lineKey.1.category"),
         (b'<x reg.1.address="1" reg.1.server.1.transport="udp"/>', "transport"),
-        (b'<x prov.polling.period="300"/>', "3600 or more"),
+        (b'<x prov.polling.period="3600"/>', "more than 3600"),
         (b'<x prov.polling.period="1h"/>', "no number"),
         ('<x a.b="é"/>'.encode("latin-1"), "well-formed"),
     ],

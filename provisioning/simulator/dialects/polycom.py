@@ -126,8 +126,8 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
             )
         )
     seconds = number(found.get("prov.polling.period"), "prov.polling.period")
-    if seconds is not None and seconds < 3600:
-        raise ValueError(f"prov.polling.period is {seconds}; it is 3600 or more")
+    if seconds is not None and seconds <= 3600:
+        raise ValueError(f"prov.polling.period is {seconds}; it is more than 3600")
     server = found.get("device.prov.serverName")
     return ReadConfiguration(
         settings=found,
