@@ -87,6 +87,20 @@ def test_the_first_file_wins_and_the_overrides_over_all():
     assert found.settings == {"a.b": "1", "a.c": "2", "a.d": "3"}
 
 
+def test_what_is_set_by_name_comes_first():
+    master = b'<APPLICATION CONFIG_FILES="[PHONE_MAC_ADDRESS]-parameters.cfg, [PHONE_MAC_ADDRESS]-settings.cfg"/>'
+    asked, found = visited(
+        {
+            f"{MAC}.cfg": master,
+            f"{MAC}-parameters.cfg": b'<x prov.polling.period="7200"/>',
+            f"{MAC}-settings.cfg": SETTINGS,
+        }
+    )
+    assert asked[2:4] == [("GET", f"{MAC}-parameters.cfg", False), ("GET", f"{MAC}-settings.cfg", True)]
+    assert found.poll_minutes == 120
+    assert found.lines
+
+
 def test_what_it_makes_of_its_settings():
     found = read(UCS, SETTINGS)
     first, third = found.lines
