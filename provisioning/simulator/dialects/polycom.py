@@ -25,7 +25,7 @@ from provisioning.simulator.dialects.base import (
 _MASTER = "APPLICATION"
 _TRANSPORTS = {"": "udp", "DNSnaptr": "udp", "TCPpreferred": "tcp", "UDPOnly": "udp", "TCPOnly": "tcp", "TLS": "tls"}
 _CATEGORIES = frozenset(("line", "blf", "speeddial", "presence", "efk", "unassigned"))
-# Administrator guide, "Master Configuration File".
+# Of CONFIG_FILES.
 _LONGEST_NAME = 255
 _LONGEST_LIST = 2047
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z0-9_]+)+", re.ASCII)
