@@ -97,7 +97,7 @@ class Documents:
             for vendor in self._catalogue.vendors
             for model in reversed(vendor.models)
             for shape, document in model.documents.items()
-            if document.lines
+            if document.lines and not document.proof_only
         }
 
     async def answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse | Ready:
