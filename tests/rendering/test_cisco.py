@@ -7,6 +7,7 @@ from sample_phones import CATALOGUE, RENDERER, dialect, filled, own, values
 from test_golden import check
 
 from provisioning.domain.keys import Key
+from provisioning.rendering.encoders import SYNTAXES, Unencodable
 
 KNOWN = Path(__file__).parents[1] / "data" / "params-cisco.txt"
 VENDOR = CATALOGUE.vendor("cisco")
@@ -114,6 +115,19 @@ def test_the_last_key_of_the_last_module(model_id, name):
     found = settings(model, keys=[Key(2, model.module_keys, "blf", "42", "B")])
     assert found[name].startswith("fnc=sd+blf+cp;sub=42@$PROXY")
     assert found["Server_Type"] == "RFC3265_4235"
+
+
+def test_a_phone_without_a_display_has_no_phonebook():
+    assert CATALOGUE.models["cisco-spa301"].contacts is None
+    assert "XML_Directory_Service_URL" not in settings(CATALOGUE.models["cisco-spa301"])
+    assert CATALOGUE.models["cisco-spa504g"].contacts.name == "{mac}-phonebook.xml"
+
+
+@pytest.mark.parametrize("value", [" x", "x ", "\u3000x", "x\u00a0"])
+def test_a_blank_that_the_phone_would_lose_is_refused(value):
+    with pytest.raises(Unencodable, match="blank"):
+        SYNTAXES["xml-ascii"].encode(value)
+    assert SYNTAXES["xml"].encode(value) == value
 
 
 def test_a_parameter_set_by_name_comes_last_and_wins():
