@@ -114,7 +114,8 @@ class Documents:
                 for shape, document in model.documents.items():
                     if "{mac}" in shape:
                         # A phonebook is not emptied for want of a proof; it is just not there.
-                        blank = None if document.holds == "contacts" else self._stage0(document, model)
+                        silent = document.holds == "contacts" or document.proof_only
+                        blank = None if silent else self._stage0(document, model)
                         self._strangers[vendor.folder, "", shape] = blank
                         self._strangers[vendor.folder, model.family.name, shape] = blank
 

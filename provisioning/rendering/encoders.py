@@ -50,6 +50,14 @@ def xml(value: object) -> str | int | Undefined:
     return _text(value)
 
 
+def xml_trimmed(value: object) -> str | int | Undefined:
+    """For XML whose phones remove blanks around a value: Cisco's."""
+    text = xml(value)
+    if isinstance(text, str) and text != text.strip():
+        raise Unencodable("a value begins or ends with a blank, which this document loses")
+    return text
+
+
 def _text(value: object) -> str | Undefined:
     if isinstance(value, Undefined):
         # Jinja makes its own error of it, with the name that is undefined.
@@ -115,7 +123,7 @@ SYNTAXES: Mapping[str, Syntax] = {
     "quoted": Syntax(quoted, newline="\r\n"),
     "ini": Syntax(ini),
     "xml": Syntax(xml, autoescape=True),
-    "xml-ascii": Syntax(xml, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
+    "xml-ascii": Syntax(xml_trimmed, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
     "xml-latin1": Syntax(xml, autoescape=True, charset="iso-8859-1", errors="xmlcharrefreplace"),
 }
 "By a document's `syntax`."

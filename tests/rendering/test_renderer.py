@@ -26,9 +26,17 @@ from provisioning.rendering.renderer import Renderer
 from provisioning.simulator.dialects.base import read
 
 MODELS = list(CATALOGUE.models.values())
-ONE_TRANSPORT = ("mitel",)
-"Vendors whose phones have one transport for all their lines, the first one's (Mitel: 41-001343-02 p. A-84)."
+# Whose phones have one transport for all their lines, the first one's (Mitel: 41-001343-02 p. A-84).
+ONE_TRANSPORT = frozenset(("mitel/desk", "mitel/aastra", "mitel/first"))
 REPRESENTATIVES = [representative(family) for family in FAMILIES]
+# Whose phones have one transport and one outbound proxy for all lines: the main line's.
+SHARED = frozenset(("cisco/enterprise",))
+# Whose file is the phone's whole configuration: a slot that is not in it is empty.
+WHOLE = frozenset(("cisco/enterprise",))
+
+
+def family_of(model):
+    return f"{model.vendor}/{model.family.name}"
 
 
 def by_id(model):
@@ -62,8 +70,9 @@ def test_the_phone_reads_what_was_written(model):
         for one in found:
             its = line(one.slot)
             assert one.display_name in (its.display_name, its.label)
-            transport = line(1).transport if model.vendor in ONE_TRANSPORT else its.transport
-            assert (one.outbound_proxy, one.transport) == (its.outbound_proxy, transport)
+            proxy = line(1).outbound_proxy if family_of(model) in SHARED else its.outbound_proxy
+            transport = line(1).transport if family_of(model) in (*SHARED, *ONE_TRANSPORT) else its.transport
+            assert (one.outbound_proxy, one.transport) == (proxy, transport)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=by_id)
@@ -89,7 +98,9 @@ def test_a_common_file_is_the_same_for_every_phone(name):
         assert trace.encode() not in body
 
 
-@pytest.mark.parametrize("model", [model for model in REPRESENTATIVES if model.slots > 1], ids=by_id)
+@pytest.mark.parametrize(
+    "model", [model for model in REPRESENTATIVES if model.slots > 1 and family_of(model) not in WHOLE], ids=by_id
+)
 def test_a_detached_line_is_written_empty(model):
     document = own(model)
     filled_in = settings_of(model, RENDERER.render(document, model, values(model, {2: line(2)})))
@@ -104,6 +115,13 @@ def test_a_detached_line_is_written_empty(model):
     assert {key for key in theirs if key not in emptied and any(t in filled_in[key] for t in traces(2))} <= {
         key for key in theirs if "linekey" in key.lower() or "fkey" in key.lower() or "key" in key.lower()
     }
+
+
+@pytest.mark.parametrize("model", [model for model in REPRESENTATIVES if family_of(model) in WHOLE], ids=by_id)
+def test_a_detached_line_leaves_no_trace(model):
+    emptied = settings_of(model, RENDERER.render(own(model), model, values(model, {})))
+    for trace in traces(2):
+        assert trace not in " ".join(emptied.values())
 
 
 @pytest.mark.parametrize("model", REPRESENTATIVES, ids=by_id)
