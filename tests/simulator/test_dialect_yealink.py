@@ -380,6 +380,14 @@ def test_older_firmware_has_its_codecs_in_a_numbered_list(name, places):
     assert found[f"account.1.codec.{places['G729']}.priority"] == "2"
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0, None), (1, "15"), (15, "15"), (300, "300")])
+@pytest.mark.parametrize("name", ["t41s", "w60b", "w70b", "t28p"])
+def test_keep_alive_is_never_below_15_seconds(name, seconds, written):
+    found = settings(model(name), {1: line()}, keep_alive=seconds)
+    assert found["account.1.nat.udp_update_enable"] == ("0" if written is None else "1")
+    assert found.get("account.1.nat.udp_update_time") == written
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 @pytest.mark.parametrize("name", ["t46g", "t41p", "w56p", "cp860"])
 def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
