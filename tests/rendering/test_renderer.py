@@ -10,6 +10,7 @@ from sample_phones import (
     RENDERER,
     SECRET,
     SOURCES,
+    as_read,
     dialect,
     filled,
     line,
@@ -60,7 +61,7 @@ def test_the_phone_reads_what_was_written(model):
         for one in found:
             its = line(one.slot)
             assert one.display_name in (its.display_name, its.label)
-            assert (one.outbound_proxy, one.transport) == (its.outbound_proxy, its.transport)
+            assert (one.domain, one.outbound_proxy, one.transport) == as_read(model, its)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=by_id)
@@ -119,7 +120,7 @@ def test_proxy_port_and_transport_arrive(model):
     ):
         given = line(1, outbound_proxy=proxy, transport=transport, domain=domain)
         found = lines_of(model, RENDERER.render(own(model), model, values(model, {1: given})))
-        assert (found[0].outbound_proxy, found[0].transport, found[0].domain) == (proxy, transport, domain)
+        assert (found[0].domain, found[0].outbound_proxy, found[0].transport) == as_read(model, given)
 
 
 @pytest.mark.parametrize("model", REPRESENTATIVES, ids=by_id)
