@@ -107,6 +107,7 @@ ONE_TRANSPORT = frozenset(("gigaset/maxwell",))
 ONLY = {
     "gigaset/base": {"tcp": "udp", "tls": "udp"},
     "gigaset/desk": {"tcp": "udp", "tls": "udp"},
+    "snom/m3": {"tcp": "udp", "tls": "udp"},
     "gigaset/n720": {"tls": "tcp"},
 }
 

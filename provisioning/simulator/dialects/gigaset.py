@@ -26,6 +26,8 @@ _SCHEMA = "{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchemaLocation"
 _SYMBOL = re.compile(r"BS_\w+(?:\.\w+(?:\[[0-9%]+\])?)+", re.ASCII)
 _NUMBER = r"(?:0x[0-9A-Fa-f]{1,8}|[0-9]{1,10})"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*", re.ASCII)
+_QUOTED = ("S_CONFIGFILE_URL", "S_SPECIAL_DATA_SRV")
+"Of the elements beside SYMB_ITEM, those whose text has quotes of its own."
 _CLASSES = {"S": "string", "I": "integer", "B": "boolean"}
 _IP_PROTOCOLS = {"17": "udp", "6": "tcp"}
 _MACROS = re.compile("%MACD", re.ASCII)
@@ -77,7 +79,7 @@ def frame(body: bytes) -> dict[str, str]:
             wanted = "string" if element.tag == "PROFILE_NAME" else _CLASSES.get(element.tag.partition("_")[0])
             if wanted is None or element.get("class") != wanted:
                 raise ValueError(f"<{element.tag}> has not the class that its name says")
-            put(found, element.tag, _unquoted(element.tag, value) if value.startswith('"') else value)
+            put(found, element.tag, _unquoted(element.tag, value) if element.tag in _QUOTED else value)
     return found
 
 
@@ -90,7 +92,7 @@ def _symbol(name: str, value: str) -> str:
 
 
 def _unquoted(name: str, value: str) -> str:
-    if len(value) < 2 or not value.endswith('"') or '"' in value[1:-1]:
+    if not value.startswith('"') or len(value) < 2 or not value.endswith('"') or '"' in value[1:-1]:
         raise ValueError(f"{name} is a text whose quotes do not match")
     return value[1:-1]
 
