@@ -33,7 +33,9 @@ _IP_PROTOCOLS = {"17": "udp", "6": "tcp"}
 _MACROS = re.compile("%MACD", re.ASCII)
 
 
-def boot(read: Callable[[bytes], dict[str, str]], make: Callable[[Mapping[str, str]], ReadConfiguration]):  # noqa: ANN201
+def boot(
+    read: Callable[[bytes], dict[str, str]], make: Callable[[Mapping[str, str]], ReadConfiguration]
+) -> Callable[[Handset], Boot]:
     """A URL with a file in it is asked for as it is; one without gets `provisioning.xml`, then the phone's own file."""
 
     def steps(phone: Handset) -> Boot:
