@@ -102,23 +102,6 @@ def own(model: Model) -> Document:
     return next(document for document in model.documents.values() if document.lines)
 
 
-# Phones of these have one transport for all lines, the first one's; and those of these no choice of it at all.
-ONE_TRANSPORT = frozenset(("gigaset/maxwell",))
-ONLY = {
-    "gigaset/base": {"tcp": "udp", "tls": "udp"},
-    "gigaset/desk": {"tcp": "udp", "tls": "udp"},
-    "snom/m3": {"tcp": "udp", "tls": "udp"},
-    "gigaset/n720": {"tls": "tcp"},
-}
-
-
-def as_read(model: Model, its: Line) -> tuple[str, str, str]:
-    """Domain, proxy and transport of a line, as far as such a phone can have them."""
-    family = f"{model.vendor}/{model.family.name}"
-    transport = its.transport if its.name == "line1" or family not in ONE_TRANSPORT else line(1).transport
-    return its.domain, its.outbound_proxy, ONLY.get(family, {}).get(transport, transport)
-
-
 def filled(model: Model, count: int) -> dict[int, Line]:
     return {number: line(number) for number in range(1, count + 1)}
 
