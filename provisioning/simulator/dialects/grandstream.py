@@ -254,7 +254,7 @@ def told(event: str, body: str, found: Mapping[str, str]) -> Act | None:  # noqa
 
 
 def challenges(found: Mapping[str, str]) -> bool:
-    """"Disable SIP NOTIFY Authentication": 1, and with names the other way round, No."""
+    """ "Disable SIP NOTIFY Authentication": 1, and with names the other way round, No."""
     if "P4428" in found:
         return found["P4428"] != "1"
     return found.get("sip.notify.challenge", "No") != "No"
@@ -286,12 +286,8 @@ def _dialect(
 
 
 DIALECTS = {
-    "ata": _dialect(
-        p_values, _per_port(_PORTS, gxp=False), binary="", names=False, book=False, firmware="1.0.10.6"
-    ),
-    "gxp": _dialect(
-        p_values, _per_port(_ACCOUNTS, gxp=True), binary="", names=False, book=True, firmware="1.0.9.127"
-    ),
+    "ata": _dialect(p_values, _per_port(_PORTS, gxp=False), binary="", names=False, book=False, firmware="1.0.10.6"),
+    "gxp": _dialect(p_values, _per_port(_ACCOUNTS, gxp=True), binary="", names=False, book=True, firmware="1.0.9.127"),
     "grp": _dialect(named, _named_configuration, binary=".bin", names=True, book=True, firmware="1.0.5.15"),
     "gxv": _dialect(named, _named_configuration, binary=".bin", names=True, book=True, firmware="1.0.3.27"),
     "dect": _dialect(p_values, _by_profile, binary="", names=False, book=True, firmware="1.0.2.16"),
