@@ -15,7 +15,9 @@ SHIPPED = TESTS.parent / "templates" / "phones"
 
 
 def shipped() -> Catalogue:
-    return catalogue(parse_vendor(path.parent.name, path.read_text("utf-8")) for path in sorted(SHIPPED.glob("*/vendor.toml")))
+    return catalogue(
+        parse_vendor(path.parent.name, path.read_text("utf-8")) for path in sorted(SHIPPED.glob("*/vendor.toml"))
+    )
 
 
 CATALOGUE = shipped()
@@ -122,7 +124,12 @@ def test_what_a_user_agent_says(agent: str, identity: Identity):
     assert ACME_ONES.of_agent(agent) == identity
 
 
-@given(st.text(max_size=300) | st.sampled_from(AGENTS).map(lambda row: row["user_agent"]).flatmap(lambda agent: st.text(max_size=9).map(agent.__add__)))
+@given(
+    st.text(max_size=300)
+    | st.sampled_from(AGENTS)
+    .map(lambda row: row["user_agent"])
+    .flatmap(lambda agent: st.text(max_size=9).map(agent.__add__))
+)
 def test_whatever_calls_itself_something_is_read(agent: str):
     said = SHIPPED_ONES.of_agent(agent)
     assert said.vendor is not None or said == Identity()

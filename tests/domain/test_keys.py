@@ -100,9 +100,19 @@ def test_a_key_that_the_model_has_passes(key: Key):
         (Key(1, 21, "dnd"), BIG, "key-unknown", "A Acme Big has no key 1.21: each of its modules has 20."),
         (Key(3, 1, "dnd"), BIG, "key-unknown", "A Acme Big takes 2 expansion modules, not 3."),
         (Key(1, 1, "dnd"), SMALL, "key-unknown", "takes 0 expansion modules"),
-        (Key(0, 1, "dnd"), KEYLESS, "unsupported-by-model", "A Acme Keyless has no keys to program; key 1 was asked for."),
+        (
+            Key(0, 1, "dnd"),
+            KEYLESS,
+            "unsupported-by-model",
+            "A Acme Keyless has no keys to program; key 1 was asked for.",
+        ),
         (Key(0, 1, "dnd"), UNTOLD, "unsupported-by-model", "A Acme Untold has no keys to program"),
-        (Key(0, 5, "forward"), BIG, "unsupported-by-model", "A Acme Big cannot have a forward key; key 5 was asked for."),
+        (
+            Key(0, 5, "forward"),
+            BIG,
+            "unsupported-by-model",
+            "A Acme Big cannot have a forward key; key 5 was asked for.",
+        ),
     ],
 )
 def test_what_the_model_has_not_is_refused_and_named(key: Key, model: Model, code: str, told: str):
@@ -178,7 +188,9 @@ def test_a_key_passes_or_is_refused_and_fits_says_which(key: Key, model: Model):
         assert len((key.value + key.label).splitlines()) <= 1
 
 
-@pytest.mark.parametrize(("key", "text"), [(Key(0, 5, "dnd"), "5"), (Key(1, 5, "dnd"), "1.5"), (Key(12, 30, "dnd"), "12.30")])
+@pytest.mark.parametrize(
+    ("key", "text"), [(Key(0, 5, "dnd"), "5"), (Key(1, 5, "dnd"), "1.5"), (Key(12, 30, "dnd"), "12.30")]
+)
 def test_how_a_key_is_called(key: Key, text: str):
     assert str(key) == text
 
@@ -208,7 +220,13 @@ def test_where_nothing_is_set_the_first_keys_are_the_slots_own(model: Model, own
 def test_what_is_set_takes_a_keys_place_and_the_rest_stays():
     set_ = [Key(1, 2, "dnd"), Key(0, 4, "blf", "42", "Bob"), Key(0, 1, "none")]
     assert layout(SMALL, set_) == [Key(0, 1, "none"), Key(0, 2, "line", "2"), Key(0, 4, "blf", "42", "Bob")]
-    assert layout(BIG, set_) == [Key(0, 1, "none"), *slots(2, 3), Key(0, 4, "blf", "42", "Bob"), *slots(*range(5, 11)), Key(1, 2, "dnd")]
+    assert layout(BIG, set_) == [
+        Key(0, 1, "none"),
+        *slots(2, 3),
+        Key(0, 4, "blf", "42", "Bob"),
+        *slots(*range(5, 11)),
+        Key(1, 2, "dnd"),
+    ]
 
 
 def test_keys_of_a_larger_model_are_left_out_on_a_smaller_one():

@@ -48,10 +48,16 @@ def test_a_separator_and_line_ends_are_found(separator: str, end: str, bom: str)
             "group,name,surname,workPhone,workMobile,homePhone,homeMobile",
             "Friends,Zoé,d'Arc,0033972101234,0033612345678,42,",
         ),
-        ("group,name,surname,homeMobile,workMobile,homePhone,workPhone", "Friends,Zoé,d'Arc,0033612345678,,42,0033972101234"),
+        (
+            "group,name,surname,homeMobile,workMobile,homePhone,workPhone",
+            "Friends,Zoé,d'Arc,0033612345678,,42,0033972101234",
+        ),
         ("Group;First Name;Last_Name;Phone;MOBILE;Home phone", "Friends;Zoé;d'Arc;0033972101234;0033612345678;42"),
         ("id,notes,home,mobile,work,surname,name,group", "9,=x,42,0033612345678,0033972101234,d'Arc,Zoé,Friends"),
-        ('"group","name","surname","work","mobile","home"', '"Friends","Zoé","d\'Arc","0033972101234","0033612345678","42"'),
+        (
+            '"group","name","surname","work","mobile","home"',
+            '"Friends","Zoé","d\'Arc","0033972101234","0033612345678","42"',
+        ),
     ],
 )
 def test_columns_have_the_names_that_people_give_them(header: str, cells: str):
@@ -111,7 +117,11 @@ def test_a_row_over_several_lines_has_the_number_of_its_first():
 
 @pytest.mark.parametrize("strange", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
 def test_what_only_python_takes_for_a_line_end_ends_no_line(strange: str):
-    assert rows("csv", f'{HEADER}\n"a{strange}b",,7\nZoé{strange}x,,7\nBob,,\n') == [(2, "name"), (3, "name"), (4, "work")]
+    assert rows("csv", f'{HEADER}\n"a{strange}b",,7\nZoé{strange}x,,7\nBob,,\n') == [
+        (2, "name"),
+        (3, "name"),
+        (4, "work"),
+    ]
 
 
 @pytest.mark.parametrize(

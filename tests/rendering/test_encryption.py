@@ -16,7 +16,15 @@ from provisioning.rendering.encryption import aes128gcm, encrypt
 
 KEY = encryption_key("5ecre70f7h15ph0ne5ecre70f7h15ph0")
 OTHER_KEY = encryption_key("another secret")
-BODIES = [b"", b"x", b"15 bytes of text", b"16 bytes of text.", b"\r\n\0\xff " * 40, bytes(range(256)) * 64, "é<&>".encode() * 5000]
+BODIES = [
+    b"",
+    b"x",
+    b"15 bytes of text",
+    b"16 bytes of text.",
+    b"\r\n\0\xff " * 40,
+    bytes(range(256)) * 64,
+    "é<&>".encode() * 5000,
+]
 KEYS = st.text("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=16, max_size=16)
 with_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
 bodies = pytest.mark.parametrize("body", BODIES, ids=len)
@@ -140,7 +148,9 @@ def test_another_body_or_key_gives_other_bytes_and_neither_shows(cipher: str, bo
         assert body not in encrypted
 
 
-@pytest.mark.parametrize(("cipher", "at", "length"), [("openssl-md5", 8, 8), ("openssl-md5-gzip", 8, 8), ("aes128gcm", 0, 16)])
+@pytest.mark.parametrize(
+    ("cipher", "at", "length"), [("openssl-md5", 8, 8), ("openssl-md5-gzip", 8, 8), ("aes128gcm", 0, 16)]
+)
 def test_no_salt_is_used_for_two_bodies_or_two_keys(cipher: str, at: int, length: int):
     salts = [encrypt(cipher, body, key)[at : at + length] for body in BODIES for key in (KEY, OTHER_KEY)]
     assert len(set(salts)) == len(salts)
