@@ -6,11 +6,11 @@ listens.
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import NoReturn
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta, nodes
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 
 from provisioning.domain import settings
 from provisioning.domain.catalogue import Catalogue, Document, Model
@@ -28,6 +28,9 @@ from provisioning.rendering.values import FirmwareValues, Values
 
 VARIABLES = tuple(field.name for field in fields(Values))
 "What a template sees, and nothing else."
+# What Jinja itself gives: in a loop, where it stands.
+_GIVEN = frozenset((*VARIABLES, "loop"))
+_NAMES = (nodes.Getattr, nodes.Name)
 # Settings that templates see under another name.
 _ELSEWHERE = {"zone": "time_zone", "poll_minutes": "poll_minutes", "encryption_key": "encrypt_configuration"}
 
@@ -49,13 +52,14 @@ class Renderer:
                     environments[document.syntax], document.template, sources, model.vendor
                 )
                 self._uses[document.template] = _settings_used(tree)
-        tried: set[str] = set()
+        tried: set[Hashable] = set()
         for model in catalogue.models.values():
-            family = f"{model.vendor}/{model.family.name}"
-            for values in _samples(model, thorough=family not in tried):
-                for document in model.documents.values():
-                    self._try(document, model, values)
-            tried.add(family)
+            family, shape = (model.vendor, model.family.name), _shape(model)
+            if shape not in tried:
+                for values in _samples(model, thorough=family not in tried):
+                    for document in model.documents.values():
+                        self._try(document, model, values)
+            tried |= {family, shape}
 
     def render(self, document: Document, model: Model, values: Values) -> bytes:  # noqa: ARG002  the call says whose
         """The same values give the same bytes. Unencodable: `<template>:<line>: what`, without the value."""
@@ -103,6 +107,14 @@ class Renderer:
             raise Fault(f"{document.template}:{line}: {error} (tried with {model.id})") from None
 
 
+def _shape(model: Model) -> Hashable:
+    """Models that differ in their name only are written alike."""
+    its = {name: value for name, value in model.traits.items() if name != "model"}
+    counts = (model.slots, model.keys, model.expansion_modules, model.module_keys, model.line_keys)
+    templates = tuple(document.template for document in model.documents.values())
+    return model.vendor, model.family.name, counts, templates, tuple(its.values())
+
+
 def _documents(catalogue: Catalogue) -> Iterator[tuple[Model, Document]]:
     for model in catalogue.models.values():
         for document in model.documents.values():
@@ -127,39 +139,39 @@ def _environment(syntax: Syntax) -> Environment:
 
 def _compile(
     environment: Environment, name: str, sources: Mapping[str, str], vendor: str
-) -> tuple[Template, nodes.Template]:
+) -> tuple[Template, Sequence[nodes.Node]]:
     if name not in sources:
         raise Fault(f"{name}: is named by {vendor}/vendor.toml, but there is no such file")
     try:
         tree = environment.parse(sources[name], name, name)
-        _check(tree, name)
-        # Of the tree that was checked: parsing it again would double what a start takes.
-        return Template.from_code(environment, environment.compile(tree, name, name), {}), tree
+        # Walked once, and compiled as it was checked: parsing it again would double what a start takes.
+        walked = list(tree.find_all(nodes.Node))
+        _check(walked, name)
+        return Template.from_code(environment, environment.compile(tree, name, name), {}), walked
     except TemplateSyntaxError as error:
         raise Fault(f"{name}:{error.lineno}: {error.message}") from None
 
 
-def _settings_used(tree: nodes.Template) -> frozenset[str]:
-    named = {node.attr for node in tree.find_all(nodes.Getattr)} | {node.name for node in tree.find_all(nodes.Name)}
+def _settings_used(tree: Sequence[nodes.Node]) -> frozenset[str]:
+    named = {node.attr if isinstance(node, nodes.Getattr) else node.name for node in tree if isinstance(node, _NAMES)}
     return frozenset(name for name in settings.BY_NAME if name in named) | frozenset(
         setting for name, setting in _ELSEWHERE.items() if name in named
     )
 
 
-def _check(tree: nodes.Template, name: str) -> None:
-    names = list(tree.find_all(nodes.Name))
-    # Jinja calls a name undeclared that is set in one branch only; whether it is then used in
-    # another, the trial renderings tell.
-    own = {node.name for node in names if node.ctx == "store"}
-    unknown = meta.find_undeclared_variables(tree) - own - set(VARIABLES)
+def _check(tree: Sequence[nodes.Node], name: str) -> None:
+    names = [node for node in tree if isinstance(node, nodes.Name)]
+    # A name that is set in one branch only may be used in another; whether it is, the trial renderings tell.
+    own = {node.name for node in names if node.ctx != "load"}
     for node in names:
-        if node.name in unknown:
+        if node.name not in own and node.name not in _GIVEN:
             _refuse(name, node, f"{node.name!r} is not given to templates; there are {', '.join(VARIABLES)}")
-    for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        _refuse(name, other, "a document is one template; it takes nothing from another file")
-    # Escaping that is turned off, and a filtered block, would pass by the encoder.
-    for scope in tree.find_all((nodes.EvalContextModifier, nodes.FilterBlock)):
-        _refuse(name, scope, "a template may neither switch escaping nor filter a whole block")
+    for other in tree:
+        if isinstance(other, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
+            _refuse(name, other, "a document is one template; it takes nothing from another file")
+        # Escaping that is turned off, and a filtered block, would pass by the encoder.
+        if isinstance(other, nodes.EvalContextModifier | nodes.FilterBlock):
+            _refuse(name, other, "a template may neither switch escaping nor filter a whole block")
 
 
 def _refuse(name: str, node: nodes.Node, what: str) -> NoReturn:
