@@ -70,12 +70,10 @@ def test_it_accepts_nothing_else(body, sentence):
 )
 def test_it_asks_for_the_common_file_its_own_and_the_software(digits, software):
     boot = DIALECT.boot(Handset(MAC, f"IP{digits}", URL, (f"sysconf_{digits}_sip.cfg",)))
-    asked = [next(boot)]
-    asked.append(boot.send(Answer(404)))
+    asked = [next(boot), boot.send(Answer(404)), boot.send(Answer(200, OWN))]
+    asked += [boot.send(Answer(404)) for _ in software[1:]]
     with pytest.raises(StopIteration) as done:
-        asked.append(boot.send(Answer(200, OWN)))
-        while True:
-            asked.append(boot.send(Answer(404)))
+        boot.send(Answer(404))
     assert [ask.url.removeprefix(URL) for ask in asked] == [f"sysconf_{digits}_sip.cfg", MAC, *software]
     assert [ask.own for ask in asked] == [False, True, *[False] * len(software)]
     assert len(done.value.value.lines) == 1

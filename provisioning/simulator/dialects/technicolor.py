@@ -24,8 +24,10 @@ from provisioning.simulator.dialects.base import (
 )
 
 _SECTIONS = frozenset(
-    ("application", "config", "ipp", "net", "pstn", "sip", "snmp", "cwmp", "sys", "autoprovision")
-    + ("qos", "ftp", "ntp", "pppoe", "stun", "upnp", "customer")
+    (
+        *("application", "config", "ipp", "net", "pstn", "sip", "snmp", "cwmp", "sys", "autoprovision"),
+        *("qos", "ftp", "ntp", "pppoe", "stun", "upnp", "customer"),
+    )
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 _TRANSPORTS = {"": "udp", "0": "udp", "1": "tcp", "2": "tls"}
