@@ -22,6 +22,8 @@ from provisioning import installation, tls, vendors
 from provisioning.config import Config, Endpoint
 from provisioning.domain.errors import Fault
 from provisioning.domain.guard import FailureLimits, Guard
+from provisioning.domain.identification import Identifier
+from provisioning.domain.mac import spelled
 from provisioning.management.app import application
 from provisioning.management.context import Management
 from provisioning.management.listener import ManagementListener
@@ -37,6 +39,7 @@ from provisioning.phones.login import Login, NonceUses
 from provisioning.phones.proving import Proving
 from provisioning.phones.recorder import Recorder
 from provisioning.phones.reopening import Reopening
+from provisioning.phones.strangers import Strangers
 from provisioning.resync.locator import KamailioLocator, RegistrationWatch
 from provisioning.resync.passwords import PasswordHook
 from provisioning.resync.worker import ResyncWorker
@@ -58,6 +61,8 @@ LISTENERS: dict[str, Kind] = {
 }
 "The phones' own, by their names in [listen]."
 _OTHER_FILES = 200
+_MOST_NAMED = 20
+"Phones in one sentence."
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -80,6 +85,7 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
     for made in installation.prepare(config, upgrade=False):
         log.info("made %s", made)
     known = load_vendors(config)
+    _fit_slots(config, known)
     sip_client(config, probe=True)
     # Each worker opens them for itself; here a fault still refuses the start.
     KeyRing(config.key_file)
@@ -114,17 +120,29 @@ def load_vendors(config: Config) -> Vendors:
     try:
         with engine.connect() as connection:
             used = stored_phones.models_in_use(connection)
-            fewest = min((known.catalogue.models[m].slots for m in used & set(known.catalogue.models)), default=0)
-            most = stored_phones.most_slots_in_use(connection, fewest)
+            slots = {model: known.catalogue.models[model].slots for model in used & set(known.catalogue.models)}
+            beyond = stored_phones.beyond_their_slots(connection, slots)
     finally:
         engine.dispose()
-    for model in sorted(used):
-        if model not in known.catalogue.models:
-            raise Fault(f"phones of the model {model} exist, but no vendor's folder has it")
-        slots = known.catalogue.models[model].slots
-        if most.get(model, 0) > slots:
-            raise Fault(f"the model {model} has {slots} slots, but lines are attached up to slot {most[model]}")
+    for model in sorted(used - set(slots)):
+        raise Fault(f"phones of the model {model} exist, but no vendor's folder has it")
+    for model, macs in sorted(beyond.items()):
+        shown = ", ".join(map(spelled, macs[:_MOST_NAMED])) + (", ..." if len(macs) > _MOST_NAMED else "")
+        raise Fault(
+            f"the model {model} has {slots[model]} slots, but lines are in higher ones of {len(macs)} phones: {shown}; "
+            "detach them first, or give the model its slots back"
+        )
     return known
+
+
+def _fit_slots(config: Config, known: Vendors) -> None:
+    """A slot is a row: phones of a model whose slots are another number now get, or lose, empty ones."""
+    engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
+    try:
+        with engine.begin() as connection:
+            stored_phones.fit_slots(connection, {model.id: model.slots for model in known.catalogue.models.values()})
+    finally:
+        engine.dispose()
 
 
 def load_certificates(config: Config, known: Vendors) -> Certificates:
@@ -358,6 +376,7 @@ class _Running:
         """SIGHUP: certificates, catalogue and templates. A fault leaves everything as it was."""
         try:
             known = await asyncio.to_thread(load_vendors, self.config)
+            await asyncio.to_thread(_fit_slots, self.config, known)
             shown = load_certificates(self.config, known)
             anew = contexts(self.config, shown)
         except Fault as fault:
@@ -392,7 +411,7 @@ async def _start(
     stack.callback(access_log.close)
     its = installation.site(config, known, listening.phones_https, listening.phones_http)
 
-    recorder = Recorder(database, metrics, Reopening(config, keys))
+    recorder = Recorder(database, metrics, Reopening(config, keys), Strangers(Identifier(known.catalogue)))
     recorder.start()
     stack.push_async_callback(recorder.close)
 
@@ -444,6 +463,7 @@ async def _start(
     proving = Proving(config, database, reader, keys, login, shown, guard)
     documents = Documents(
         config=config,
+        database=database,
         vendors=known,
         site=its,
         firmware=Firmware(config.paths.firmware, known.images),

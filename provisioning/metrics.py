@@ -17,6 +17,7 @@ COUNTERS = {
     "not_found_total": "Requests answered with 404.",
     "broken_total": "Requests answered with 500.",
     "firmware_served_total": "Firmware images, whole or in part.",
+    "uploads_taken_total": "Files that phones sent.",
     "connections_accepted_total": "Connections from phones.",
     "connections_held_back_total": "Times the cap on connections was reached.",
     "connections_refused_total": "Connections closed at once, of addresses that had their share already.",

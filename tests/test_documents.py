@@ -5,8 +5,9 @@ import tomllib
 from pathlib import Path
 
 from provisioning import config
+from provisioning.domain.catalogue import parse_vendor
 from provisioning.management.routes import ROUTES
-from provisioning.simulator.dialect import DIALECTS
+from provisioning.simulator import dialects
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,14 +36,19 @@ def test_every_setting_of_the_example_has_a_comment_above() -> None:
 def test_the_vendor_guide_names_every_field_of_vendor_toml() -> None:
     guide = (ROOT / "docs" / "adding-a-vendor.md").read_text()
     for field in (
-        "name", "syntax", "provisioning_path", "prefixes", "traits", "event", "reboot_event", "template", "content_type",
-        "lines", "slots", "keys", "expansion_modules", "confidence", "source",
+        "name", "prefixes", "agents", "sources", "cited", "families", "models", "syntax", "provisioning_path",
+        "provisioning_macro", "parameter", "resync", "event", "reboot_event", "content_type", "body", "reboot_body", "keys",
+        "traits", "documents", "template", "holds", "encryption", "always_encrypted", "uploads", "most_bytes", "readable",
+        "family", "aka", "slots", "expansion_modules", "module_keys", "line_keys", "certificate", "tls", "confidence", "source",
     ):  # fmt: skip
         assert f"`{field}`" in guide, field
 
 
-def test_every_vendor_has_a_simulated_phone() -> None:
-    assert {path.parent.name for path in (ROOT / "templates" / "phones").glob("*/vendor.toml")} == set(DIALECTS)
+def test_every_family_has_a_simulated_phone() -> None:
+    for path in (ROOT / "templates" / "phones").glob("*/vendor.toml"):
+        vendor = parse_vendor(path.parent.name, path.read_text("utf-8"))
+        for family in vendor.families:
+            assert dialects.of(vendor.folder, family.name)
 
 
 def test_the_readme_names_only_what_there_is() -> None:

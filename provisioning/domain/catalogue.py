@@ -57,6 +57,8 @@ class Document:
     "It is encrypted so, with the phone's own key, where that is chosen for the phone and the phone has the key."
     always_encrypted: bool = False
     "Only a phone that was told the key asks for this name."
+    proof_only: bool = False
+    "Without a proof there is none: a phone that takes each file for its whole configuration would lose its lines."
 
     @property
     def shape(self) -> str:
@@ -367,7 +369,7 @@ class _Reader:
             except re.error as error:
                 raise self.fault("", "agents", f"{text!r} is no regular expression: {error}") from None
             if strange := pattern.groupindex.keys() - {"model", "firmware", "mac"}:
-                raise self.fault("", "agents", f"{min(strange)!r} is no group here; known are model, firmware, mac")
+                raise self.fault("", "agents", f"{min(strange)!r} is no group here; there are model, firmware, mac")
             if "model" not in pattern.groupindex:
                 raise self.fault("", "agents", f"{text!r} does not say which part is the model")
             found.append(pattern)
@@ -524,7 +526,8 @@ class _Reader:
         found: dict[str, Document] = {}
         for number, table in enumerate(its.documents):
             where = f"{its.where}.documents {number}" if number else f"{its.where}.documents"
-            own = ("name", "template", "content_type", "holds", "syntax", "encryption", "always_encrypted")
+            switches = ("encryption", "always_encrypted", "proof_only")
+            own = ("name", "template", "content_type", "holds", "syntax", *switches)
             self.known(table, where, own)
             name = self.filled(table, where, "name", traits)
             if name is None:
@@ -541,6 +544,7 @@ class _Reader:
                 syntax=self.one_of(table, where, "syntax", SYNTAXES, its.family.syntax),
                 encryption=encryption,
                 always_encrypted=self.take(table, where, "always_encrypted", bool, False),
+                proof_only=self.take(table, where, "proof_only", bool, False),
             )
             if document.stage and "{mac}" not in document.shape:
                 raise self.fault(where, "holds", f"{name} holds {document.holds} but no MAC says whose")

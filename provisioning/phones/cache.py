@@ -19,6 +19,8 @@ class Rendered:
     etag: str
     addresses: str
     "The addresses of record that the body holds."
+    keyed_by: bytes | None = None
+    "The hash of the secret of which the key in the body is made."
 
     @property
     def cost(self) -> int:

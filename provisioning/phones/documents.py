@@ -20,10 +20,12 @@ from provisioning.domain.address import Address
 from provisioning.domain.catalogue import Document, Model
 from provisioning.domain.errors import Fault
 from provisioning.domain.guard import Guard, refusal_line
+from provisioning.domain.identification import Identifier
 from provisioning.domain.mac import Mac
 from provisioning.metrics import Metrics
 from provisioning.phones import request as requests
 from provisioning.phones import response as ready
+from provisioning.phones import uploads
 from provisioning.phones.access_log import AccessLog
 from provisioning.phones.cache import Cache, Rendered
 from provisioning.phones.connection import Connection
@@ -33,12 +35,14 @@ from provisioning.phones.proving import Proving
 from provisioning.phones.recorder import Recorder
 from provisioning.phones.request import Asked
 from provisioning.phones.response import Ready
-from provisioning.rendering import compose
+from provisioning.rendering import compose, encryption
 from provisioning.rendering.compose import Site
 from provisioning.rendering.encoders import Unencodable
+from provisioning.store import uploads as stored_uploads
+from provisioning.store.database import Database
 from provisioning.store.fetch import Found, PhoneReader
 from provisioning.store.phones import join_addresses
-from provisioning.store.secrets import etag
+from provisioning.store.secrets import etag, fingerprint
 from provisioning.store.visits import Refusal, Visit
 from provisioning.vendors import Vendors
 
@@ -46,6 +50,8 @@ log = logging.getLogger(__name__)
 refusals = logging.getLogger("provisioning.guard")
 
 _METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
+_UPLOAD_SECONDS = 3.0
+"Times the deadline of a request: a phone sends its log while it starts."
 _PLAIN = {"Server": ready.SERVER, "Content-Type": "text/plain; charset=utf-8"}
 # The same for every path, so that it tells nothing.
 _NOT_FOUND = b"not found\n"
@@ -59,6 +65,7 @@ class Documents:
         self,
         *,
         config: Config,
+        database: Database,
         vendors: Vendors,
         site: Site,
         firmware: Firmware,
@@ -71,6 +78,8 @@ class Documents:
         access_log: AccessLog,
         metrics: Metrics,
     ) -> None:
+        self._database = database
+        self._request_seconds = config.limits.request
         self._reader = reader
         self._proving = proving
         self._login = login
@@ -93,13 +102,22 @@ class Documents:
         self._common = {
             shape: self._stage0(document, model) for shape, (model, document) in self._catalogue.common.items()
         }
-        self._strangers = {
-            (vendor.folder, shape): self._stage0(document, model)
-            for vendor in self._catalogue.vendors
-            for model in reversed(vendor.models)
-            for shape, document in model.documents.items()
-            if document.lines
-        }
+        self._identifier = Identifier(vendors.catalogue)
+        self._recorder.strangers.identifier = self._identifier
+        # What a User-Agent says costs a few regular expressions, and phones repeat it all their lives.
+        self._said = functools.lru_cache(maxsize=4096)(self._identifier.of_agent)
+        self._strangers: dict[tuple[str, str, str], Rendered | None] = {}
+        self._uploads: set[str] = set()
+        for vendor in self._catalogue.vendors:
+            for model in reversed(vendor.models):
+                self._uploads |= model.family.uploads.keys()
+                for shape, document in model.documents.items():
+                    if "{mac}" in shape:
+                        # A phonebook is not emptied for want of a proof; it is just not there.
+                        silent = document.holds == "contacts" or document.proof_only
+                        blank = None if silent else self._stage0(document, model)
+                        self._strangers[vendor.folder, "", shape] = blank
+                        self._strangers[vendor.folder, model.family.name, shape] = blank
 
     async def answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse | Ready:
         started = time.perf_counter()
@@ -110,8 +128,10 @@ class Documents:
         proof: str = "-"
         visit: Visit | None = None
         try:
-            if request.method not in _METHODS:
-                response: web.StreamResponse | Ready = _plain(405, b"method not allowed\n", {"Allow": "GET, HEAD"})
+            uploads = asked is not None and asked.mac is not None and asked.shape in self._uploads
+            if request.method not in _METHODS and not (uploads and request.method == hdrs.METH_PUT):
+                allowed = "GET, HEAD, PUT" if uploads else "GET, HEAD"
+                response: web.StreamResponse | Ready = _plain(405, b"method not allowed\n", {"Allow": allowed})
             elif asked is None:
                 response = _plain(404, _NOT_FOUND)
             elif asked.firmware:
@@ -146,6 +166,8 @@ class Documents:
             self._metrics.count("broken_total")
         await response.prepare(request)
         await response.write_eof()
+        if request.method == hdrs.METH_PUT:
+            request.protocol.expect_body(0)  # type: ignore[attr-defined]  # of our own listener
         if visit is not None:
             self._recorder.visit(visit)
         if self._access_log.enabled:
@@ -173,7 +195,7 @@ class Documents:
             raise Fault(f"the model {found.model} is in no vendor's folder any more")
         now = time.time()
         public_ip = None if address is None else _spelled(address)
-        agent = request.headers.get(hdrs.USER_AGENT, "")[:_LONGEST_AGENT]
+        agent = _agent(request)
         news = found.fetched_revision < found.revision
         visit = Visit(
             found.id,
@@ -185,9 +207,11 @@ class Documents:
             first_shown=found.secret_hash if found.secret_hash is not None and found.shown_at is None else None,
             found_again=found.secret_lost_at is not None and proof in ("secret", "password"),
         )
+        if agent and agent != found.user_agent:
+            visit = visit._replace(mismatch=self._identifier.mismatch(agent, mac, model) or None)
         document = model.documents.get(asked.shape)
-        if document is None:
-            return _plain(404, _NOT_FOUND), visit
+        if document is None or request.method == hdrs.METH_PUT:
+            return await self._uploaded(request, asked, found, model), visit
         rendered = self._cache.get(found.id, asked.shape, found.revision)
         if rendered is None:
             rendered = self._render(found, model, document)
@@ -195,9 +219,52 @@ class Documents:
         if news and document.lines and request.method == hdrs.METH_GET:
             # Also when it is unchanged (304): then the phone has it already.
             visit = visit._replace(
-                revision=rendered.revision, addresses=rendered.addresses, document=document.name_for(mac)
+                revision=rendered.revision,
+                addresses=rendered.addresses,
+                document=document.name_for(mac),
+                keyed_by=rendered.keyed_by,
             )
+        if document.encryption and (document.always_encrypted or _has_the_key(found, rendered)):
+            rendered = self._encrypted(found, document, rendered, asked.secret)
         return self._respond(request, rendered), visit
+
+    def _encrypted(self, found: Found, document: Document, plain: Rendered, shown: str | None) -> Rendered:
+        """With the key that the phone has: of the secret that it showed, else of its newest."""
+        secret = shown or self._reader.secret(found.id, found.mac)
+        if secret is None or document.encryption is None:
+            return plain
+        variant = f"{document.shape}#{fingerprint(secret).hex()}"
+        encrypted = self._cache.get(found.id, variant, plain.revision)
+        if encrypted is None:
+            body = encryption.encrypt(document.encryption, plain.body, compose.encryption_key(secret))
+            encrypted = self._rendered(plain.revision, document, body, plain.addresses)
+            self._cache.put(found.id, variant, encrypted)
+        return encrypted
+
+    async def _uploaded(
+        self, request: web.BaseRequest, asked: Asked, found: Found, model: Model
+    ) -> web.Response | Ready:
+        """A file of the phone's own making: taken, or given back."""
+        upload = model.family.uploads.get(asked.shape)
+        if upload is None:
+            return _plain(404, _NOT_FOUND)
+        if request.method != hdrs.METH_PUT:
+            body = self._reader.upload(found.id, upload.shape) if upload.readable else None
+            if body is None:
+                return _plain(404, _NOT_FOUND)
+            tag = etag(self._etag_key, body)
+            return self._respond(
+                request, Rendered(0, ready.head("200 OK", "application/octet-stream", tag, len(body)), body, tag, "")
+            )
+        try:
+            body = await uploads.read(request, upload, _UPLOAD_SECONDS * self._request_seconds)
+        except uploads.Unwanted as unwanted:
+            response = _plain(unwanted.status, unwanted.told)
+            response.force_close()
+            return response
+        await self._database.write(stored_uploads.put, found.id, upload.shape, body, time.time())
+        self._metrics.count("uploads_taken_total")
+        return _plain(204, b"")
 
     def _strange(
         self,
@@ -212,13 +279,22 @@ class Documents:
         """No proof: an answer chosen from the request alone, and from how often such requests came."""
         if reason == "burnt":
             self._metrics.count("alarms_raised_total")
-        vendor = self._catalogue.of_prefix(mac)
-        stage0 = None if vendor is None else self._strangers.get((vendor.folder, asked.shape))
+        vendor, stage0, known = self._catalogue.of_prefix(mac), None, False
+        agent = _agent(request)
+        if vendor is not None:
+            said = self._said(agent)
+            model = self._catalogue.models.get(said.model or "")
+            family = model.family.name if model is not None and model.vendor == vendor.folder else ""
+            key = (vendor.folder, family, asked.shape)
+            if key not in self._strangers:
+                key = (vendor.folder, "", asked.shape)
+            known = key in self._strangers or asked.shape in self._uploads
+            stage0 = self._strangers.get(key) if request.method != hdrs.METH_PUT else None
         # Who is asked for a password below /login/ has not failed before he gives one.
-        if hdrs.AUTHORIZATION in request.headers if asked.login else vendor is None or stage0 is not None:
+        if hdrs.AUTHORIZATION in request.headers if asked.login else vendor is None or known:
             public_ip = None if address is None else _spelled(address)
             name = requests.redacted(asked.name)
-            self._recorder.refusal(Refusal(mac, time.time(), public_ip, name, reason, wrong_codes))
+            self._recorder.refusal(Refusal(mac, time.time(), public_ip, name, reason, wrong_codes, agent))
             if not self._proving.on_trial(address):
                 verdict = self._guard.failed(address, mac, time.monotonic())
                 self._metrics.count("strangers_refused_total")
@@ -244,12 +320,17 @@ class Documents:
 
         A phone that was returned is told that it has none, and no secret.
         """
-        held = replace(self._reader.held(found.id, self._site.settings), revision=found.revision)
+        held = self._reader.held(found.id, self._site.settings, contacts=document.holds == "contacts")
+        held = replace(held, revision=found.revision)
         secret = self._reader.secret(found.id, found.mac) if found.returned_at is None else None
-        body = self._renderer.render(document, model, compose.stage1(self._site, model, found.mac, secret, held))
+        values = compose.stage1(self._site, model, found.mac, secret, held)
+        body = self._renderer.render(document, model, values)
         self._metrics.count("documents_rendered_total")
         attached = join_addresses(line.address_of_record for _, line in held.lines)
-        return self._rendered(found.revision, document, body, attached)
+        rendered = self._rendered(found.revision, document, body, attached)
+        if secret is not None and values.phone.encryption_key:
+            rendered = replace(rendered, keyed_by=fingerprint(secret))
+        return rendered
 
     def _below(self, asked: Asked) -> Rendered | None:
         """A document that tells the directory it was asked in: what is shown there is said again, and not looked up."""
@@ -283,6 +364,15 @@ class Documents:
             return _plain(404, _NOT_FOUND)
         self._metrics.count("firmware_served_total")
         return await self._firmware.send(request, image)
+
+
+def _has_the_key(found: Found, rendered: Rendered) -> bool:
+    """It shows the secret of which the key is made that it fetched, and encryption is still wanted."""
+    return rendered.keyed_by is not None and found.keyed_by is not None and found.keyed_by == found.secret_hash
+
+
+def _agent(request: web.BaseRequest) -> str:
+    return request.headers.get(hdrs.USER_AGENT, "")[:_LONGEST_AGENT]
 
 
 def _plain(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:

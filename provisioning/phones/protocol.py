@@ -40,7 +40,7 @@ _TCP_INFO = struct.Struct("=24xI92xQ16xI")
 class Handler(RequestHandler):
     """One connection, from its first byte after TLS to its last."""
 
-    __slots__ = ("_head", "acknowledged", "place", "since")
+    __slots__ = ("_head", "_most", "acknowledged", "place", "since")
 
     def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop, **options: object) -> None:
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # passed on as they are
@@ -51,17 +51,26 @@ class Handler(RequestHandler):
         self.acknowledged = 0
         "Bytes that it had taken by then."
         self._head = 0
+        self._most = LONGEST_HEAD
 
     def data_received(self, data: bytes) -> None:
         requests = self._request_count
         super().data_received(data)
         if self._request_count != requests:
-            self._head = 0
+            self._head, self._most = 0, LONGEST_HEAD
+            if self._messages and getattr(self._messages[-1][0], "method", "") == "PUT":
+                # Nothing more of it is taken before it is known whose it is.
+                self._pause_transport_reading()
             return
-        # Either a head that is not complete, or a body, which nobody reads.
+        # A head that is not complete, a body that nobody reads, or one that is expected.
         self._head += len(data)
-        if self._head > LONGEST_HEAD:
+        if self._head > self._most:
             self.force_close()
+
+    def expect_body(self, most: int) -> None:
+        """Of the PUT that is being answered, and of so many bytes; 0: no more than of any other request."""
+        self._most = LONGEST_HEAD + most
+        self._resume_transport_reading()
 
     def handle_error(
         self,

@@ -15,7 +15,8 @@ from provisioning.domain.guard import Alarm, Sweep
 from provisioning.domain.mac import Mac
 from provisioning.metrics import Metrics
 from provisioning.phones.reopening import Reopening
-from provisioning.store import alarms, visits
+from provisioning.phones.strangers import Strangers
+from provisioning.store import alarms, unknown, visits
 from provisioning.store.database import Database
 from provisioning.store.visits import Refusal, Visit
 
@@ -29,10 +30,11 @@ MOST = 200_000
 
 
 class Recorder:
-    def __init__(self, database: Database, metrics: Metrics, reopening: Reopening) -> None:
+    def __init__(self, database: Database, metrics: Metrics, reopening: Reopening, strangers: Strangers) -> None:
         self._database = database
         self._metrics = metrics
         self._reopening = reopening
+        self.strangers = strangers
         self._visits: dict[int, Visit] = {}
         self._refusals: dict[Mac, Refusal] = {}
         self._alarms: list[tuple[float, Alarm]] = []
@@ -128,26 +130,24 @@ class Recorder:
                 for _ in range(await self._database.write(self._reopening.record, rows)):
                     self._metrics.count("doors_reopened_total")
                     self._metrics.count("alarms_raised_total")
+            strangers = [refusals[mac] for mac in macs[start : start + BATCH] if mac not in known]
+            if traces := self.strangers.traces(strangers):
+                await self._database.write(unknown.seen, traces)
 
 
 def _both(earlier: Visit, later: Visit) -> Visit:
     """Two visits of one phone in one batch: the later, with the earlier's news."""
     if not earlier.is_news:
         return later
-    revision, addresses, document, proof = later.revision, later.addresses, later.document, later.proof
-    if revision is None:
-        revision, addresses, document, proof = (
-            earlier.revision,
-            earlier.addresses,
-            earlier.document,
-            earlier.proof,
-        )
+    fetched = earlier if later.revision is None else later
     return later._replace(
         moved_from=earlier.moved_from or later.moved_from,
-        revision=revision,
-        addresses=addresses,
-        document=document,
-        proof=proof,
+        revision=fetched.revision,
+        addresses=fetched.addresses,
+        document=fetched.document,
+        proof=fetched.proof,
+        keyed_by=fetched.keyed_by,
+        mismatch=earlier.mismatch or later.mismatch,
         first_shown=earlier.first_shown or later.first_shown,
         found_again=earlier.found_again or later.found_again,
     )

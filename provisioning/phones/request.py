@@ -16,7 +16,8 @@ NOBODY = "000000000000"
 _DIGITS = f"[0-9]{{{CODE_DIGITS}}}"
 # No directory but what is shown: nothing of a request's text ever becomes a path.
 _SHOWN = rf"/{{1,2}}(?:([0-9a-f]{{32}}|{_DIGITS}|{LOGIN})/{{1,2}})?"
-_PATH = re.compile(_SHOWN + r"([A-Za-z0-9:._-]{1,96})", re.ASCII)
+# Folders that a dialect has (`Cisco/CP-8851-3PCC/`) are part of a document's name, which is only looked up.
+_PATH = re.compile(_SHOWN + r"((?:(?!\.{1,2}/)[A-Za-z0-9._-]{1,40}/){0,3}[A-Za-z0-9:._-]{1,96})", re.ASCII)
 _FIRMWARE = re.compile(_SHOWN + r"firmware/([A-Za-z0-9._-]{1,128})", re.ASCII)
 _LONGEST_REMEMBERED = 128
 _LONG_HEX = re.compile("[0-9A-Fa-f]{20,}")
@@ -51,10 +52,10 @@ def _read(raw_path: str) -> Asked | None:
     if "%" in path:
         # Some phones spell the colons of their MAC %3A.
         path = unquote(path, errors="replace")
-    match = _PATH.fullmatch(path)
-    if match is None:
-        match = _FIRMWARE.fullmatch(path)
-        return None if match is None else Asked(match[2], "", None, **_shown(match[1]), firmware=True)
+    if (match := _FIRMWARE.fullmatch(path)) is not None:
+        return Asked(match[2], "", None, **_shown(match[1]), firmware=True)
+    if (match := _PATH.fullmatch(path)) is None:
+        return None
     found = macs.find(match[2])
     # The zeros of Yealink's y000000000000.boot, which all of its phones ask for, are no phone's.
     if found is None or found[0] == NOBODY:

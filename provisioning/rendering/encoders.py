@@ -7,7 +7,7 @@ Jinja's own autoescape does the rest.
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jinja2 import Undefined
 
@@ -48,6 +48,14 @@ def xml(value: object) -> str | int | Undefined:
     if type(value) is int:
         return value
     return _text(value)
+
+
+def xml_trimmed(value: object) -> str | int | Undefined:
+    """For XML whose phones remove blanks around a value: Cisco's."""
+    text = xml(value)
+    if isinstance(text, str) and text != text.strip():
+        raise Unencodable("a value begins or ends with a blank, which this document loses")
+    return text
 
 
 def _text(value: object) -> str | Undefined:
@@ -103,7 +111,7 @@ def ini_latin1(value: object) -> str | int | Undefined:
     """The same for phones that read ISO-8859-1."""
     text = ini(value)
     if isinstance(text, str) and latin1(text) != text:
-        raise Unencodable("a value holds a letter that ISO-8859-1, which its phones read, does not have")
+        raise Unencodable("a value holds a letter of another alphabet, which this document cannot carry")
     return text
 
 
@@ -113,16 +121,18 @@ class Syntax(NamedTuple):
     charset: str = "utf-8"
     errors: str = "strict"
     "xmlcharrefreplace: what the charset lacks is written as a numeric character reference."
+    newline: Literal["\n", "\r\n"] = "\n"
 
 
 SYNTAXES: Mapping[str, Syntax] = {
     "key-value": Syntax(key_value),
     "colon": Syntax(colon),
-    "quoted": Syntax(quoted),
+    # Panasonic's lines end so (KX-UT123 administrator guide, section 2.4); in a CSV nobody minds.
+    "quoted": Syntax(quoted, newline="\r\n"),
     "ini": Syntax(ini),
     "ini-latin1": Syntax(ini_latin1, charset="iso-8859-1"),
     "xml": Syntax(xml, autoescape=True),
-    "xml-ascii": Syntax(xml, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
+    "xml-ascii": Syntax(xml_trimmed, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
     "xml-latin1": Syntax(xml, autoescape=True, charset="iso-8859-1", errors="xmlcharrefreplace"),
 }
 "By a document's `syntax`."

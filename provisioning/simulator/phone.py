@@ -303,7 +303,7 @@ class Phone:
                     got = await self._get(http, ask, give_up_in_body=give_up_in_body and ask.own)
                     if not self._goes_on(ask, got.fetch.status):
                         return self._failed(
-                            got.fetch.problem or f"HTTP {got.fetch.status} for its {_kind(ask)} file {got.fetch.name}"
+                            got.fetch.problem or f"HTTP {got.fetch.status} for its {_kind(ask)} file"
                         )
                     if ask.own:
                         self._own_url = ask.url

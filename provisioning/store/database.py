@@ -29,7 +29,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from provisioning.domain.errors import Fault
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 "The newest migration in migrations/versions/; a test holds them together."
 BUSY_SECONDS = 5
 READERS = 2

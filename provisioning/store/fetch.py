@@ -13,16 +13,31 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import CompoundSelect, Select, bindparam, literal, or_, select
 from sqlalchemy.dialects import sqlite
 
+from provisioning.domain.contact import MOST_CONTACTS, Contact
 from provisioning.domain.held import Held
+from provisioning.domain.keys import Key
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
-from provisioning.domain.settings import DEFAULTS, Value
+from provisioning.domain.settings import DEFAULTS, SCOPES, Value
 from provisioning.store import binding
 from provisioning.store import lines as stored_lines
 from provisioning.store import phones as stored_phones
+from provisioning.store.choices import SEPARATOR, decoded
 from provisioning.store.phones import secret_context
 from provisioning.store.secrets import KeyRing
-from provisioning.store.tables import accounts, activation_codes, doors, lines, phone_secrets, phones, slots
+from provisioning.store.tables import (
+    accounts,
+    activation_codes,
+    choices,
+    contacts,
+    doors,
+    function_keys,
+    lines,
+    phone_secrets,
+    phones,
+    slots,
+    uploads,
+)
 
 
 class Found(NamedTuple):
@@ -39,6 +54,8 @@ class Found(NamedTuple):
     secret_lost_at: float | None
     proofs: str | None
     "Those that its account accepts, separated by blanks; None: the operator's."
+    keyed_by: bytes | None
+    "The hash of the secret of which the key is made that the phone last fetched."
     kind: str = ""
     "Of the secret that was shown: own or bootstrap."
     secret_hash: bytes | None = None
@@ -46,6 +63,15 @@ class Found(NamedTuple):
     "When the secret was first shown."
     used_at: float | None = None
     "When the bootstrap token was burnt."
+
+
+class Choices(NamedTuple):
+    settings: dict[str, dict[str, Value]]
+    "By scope."
+    parameters: dict[str, dict[str, str]]
+    "By scope."
+    of_lines: dict[str, dict[str, Value]]
+    "By line."
 
 
 class Candidate(NamedTuple):
@@ -68,6 +94,7 @@ _PHONE = (
     phones.c.returned_at,
     phones.c.secret_lost_at,
     accounts.c.proofs,
+    phones.c.keyed_by,
 )
 _WITH_ACCOUNT = phones.join(accounts)
 
@@ -128,6 +155,44 @@ _LINES = (
     .where(slots.c.phone_id == bindparam("phone_id"))
     .order_by(slots.c.slot)
 )
+# A phone's own, its lines', and what stands above them.
+_CHOICES = (
+    select(choices.c.subject, choices.c.is_parameter, choices.c.name, choices.c.value)
+    .select_from(
+        phones.join(
+            choices,
+            choices.c.subject.in_(
+                (
+                    literal("operator"),
+                    literal("model:").concat(phones.c.model),
+                    literal("account:").concat(phones.c.account_id),
+                    literal("phone:").concat(phones.c.id),
+                )
+            ),
+        )
+    )
+    .where(phones.c.id == bindparam("phone_id"))
+    .union_all(
+        select(literal("line:").concat(lines.c.line), choices.c.is_parameter, choices.c.name, choices.c.value)
+        .select_from(slots.join(lines).join(choices, choices.c.subject == literal("line:").concat(lines.c.id)))
+        .where(slots.c.phone_id == bindparam("phone_id"))
+    )
+)
+_KEYS = select(
+    function_keys.c.module, function_keys.c.number, function_keys.c.type, function_keys.c.value, function_keys.c.label
+).where(function_keys.c.phone_id == bindparam("phone_id"))
+_CONTACTS = select(
+    contacts.c.group, contacts.c.name, contacts.c.surname, contacts.c.work, contacts.c.mobile, contacts.c.home
+).where(
+    or_(
+        contacts.c.phone_id == bindparam("phone_id"),
+        contacts.c.account_id
+        == select(phones.c.account_id).where(phones.c.id == bindparam("phone_id")).scalar_subquery(),
+    )
+)
+_UPLOAD = select(uploads.c.body).where(
+    uploads.c.phone_id == bindparam("phone_id"), uploads.c.shape == bindparam("shape")
+)
 _SECRET = (
     select(phone_secrets.c.key_id, phone_secrets.c.secret)
     .where(phone_secrets.c.phone_id == bindparam("phone_id"), phone_secrets.c.kind == "own")
@@ -152,6 +217,10 @@ class PhoneReader:
         self._candidates = _compiled(_CANDIDATES)
         self._any = _compiled(_ANY)
         self._lines = _compiled(_LINES)
+        self._choices = _compiled(_CHOICES)
+        self._keys_of = _compiled(_KEYS)
+        self._contacts = _compiled(_CONTACTS)
+        self._upload = _compiled(_UPLOAD)
         self._secret = _compiled(_SECRET)
 
     def close(self) -> None:
@@ -192,14 +261,57 @@ class PhoneReader:
             held.append((slot, Line(name, account, number, username, password, domain, display_name, proxy, transport)))
         return held
 
-    def held(self, phone_id: int, below: Mapping[str, Value]) -> Held:
-        """What the phone's documents show. `below`: what config.toml chooses, under all that is chosen here."""
-        return Held(self.lines(phone_id), {**DEFAULTS, **below})
+    def held(self, phone_id: int, below: Mapping[str, Value], *, contacts: bool = False) -> Held:
+        """What the phone's documents show. `below`: what config.toml chooses, under all that is chosen here.
+
+        `contacts`: its phonebook too, which only one document shows.
+        """
+        chosen = self.choices(phone_id)
+        its = [chosen.settings.get(scope, {}) for scope in SCOPES[:-1]]
+        parameters = chosen.parameters.get("model", {}) | chosen.parameters.get("phone", {})
+        return Held(
+            lines=self.lines(phone_id),
+            chosen=_merged(DEFAULTS, below, *its),
+            chosen_of_lines=chosen.of_lines,
+            keys=[Key(*row) for row in self._keys_of.run(self._connection, phone_id=phone_id)],
+            parameters=sorted(parameters.items()),
+            contacts=self.contacts(phone_id) if contacts else (),
+        )
+
+    def choices(self, phone_id: int) -> Choices:
+        """Made for the phone, its lines, and what stands above them, by scope."""
+        found = Choices({}, {}, {})
+        for subject, is_parameter, name, text in self._choices.run(self._connection, phone_id=phone_id):
+            scope, _, named = subject.partition(SEPARATOR)
+            if is_parameter:
+                found.parameters.setdefault(scope, {})[name] = str(decoded(text))
+            elif scope == "line":
+                found.of_lines.setdefault(named, {})[name] = decoded(text)
+            else:
+                found.settings.setdefault(scope, {})[name] = decoded(text)
+        return found
+
+    def contacts(self, phone_id: int) -> list[Contact]:
+        """The account's and the phone's own, in the order of a phonebook."""
+        found = {Contact(*row) for row in self._contacts.run(self._connection, phone_id=phone_id)}
+        return sorted(found, key=lambda one: (one.display_name.casefold(), one))[:MOST_CONTACTS]
+
+    def upload(self, phone_id: int, shape: str) -> bytes | None:
+        row = self._upload.run(self._connection, phone_id=phone_id, shape=shape).fetchone()
+        return None if row is None else row[0]
 
     def secret(self, phone_id: int, mac: Mac) -> str | None:
         """The phone's newest own secret."""
         row = self._secret.run(self._connection, phone_id=phone_id).fetchone()
         return None if row is None else self._keys.open(row[0], row[1], secret_context(mac))
+
+
+def _merged(*layers: Mapping[str, Value]) -> dict[str, Value]:
+    """The nearest choice holds; what is no setting any more is left out."""
+    found: dict[str, Value] = {}
+    for layer in layers:
+        found |= {name: value for name, value in layer.items() if name in DEFAULTS}
+    return found
 
 
 class _Statement(NamedTuple):

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -245,19 +245,45 @@ def raise_revision(connection: Connection, phone_id: int) -> int:
     return int(connection.execute(_RAISE, {"phone": phone_id}).scalar_one())
 
 
-def most_slots_in_use(connection: Connection, above: int) -> dict[str, int]:
-    """By model: the highest slot that holds a line, over all its phones, where it is above `above`.
+def beyond_their_slots(connection: Connection, slot_counts: Mapping[str, int]) -> dict[str, list[Mac]]:
+    """By model: the phones that hold a line in a slot that their model has not any more.
 
     A fleet's slots are a million rows, of which hardly any beyond the smallest phone's hold a line.
     """
-    return dict(
-        connection.execute(
-            select(phones.c.model, func.max(slots.c.slot))
-            .join(slots)
-            .where(slots.c.line_id.is_not(None), slots.c.slot > above)
-            .group_by(phones.c.model)
-        ).all()
+    found: dict[str, list[Mac]] = {}
+    rows = connection.execute(
+        select(phones.c.model, phones.c.mac, func.max(slots.c.slot))
+        .join(slots)
+        .where(slots.c.line_id.is_not(None), slots.c.slot > min(slot_counts.values(), default=0))
+        .group_by(phones.c.id)
+        .order_by(phones.c.mac)
     )
+    for model, mac, highest in rows:
+        if model in slot_counts and highest > slot_counts[model]:
+            found.setdefault(model, []).append(Mac(mac))
+    return found
+
+
+def fit_slots(connection: Connection, slot_counts: Mapping[str, int]) -> int:
+    """Gives phones the slots that their model has now. How many phones it concerned."""
+    last, further = slots.alias(), slots.alias()
+    concerned = 0
+    for model in sorted(models_in_use(connection) & set(slot_counts)):
+        wanted = slot_counts[model]
+        unfit = connection.execute(
+            select(phones.c.id, select(func.count()).where(slots.c.phone_id == phones.c.id).scalar_subquery()).where(
+                phones.c.model == model,
+                or_(
+                    ~select(last.c.slot).where(last.c.phone_id == phones.c.id, last.c.slot == wanted).exists(),
+                    select(further.c.slot).where(further.c.phone_id == phones.c.id, further.c.slot > wanted).exists(),
+                ),
+            )
+        ).all()
+        for phone_id, had in unfit:
+            set_slot_count(connection, phone_id, had, wanted)
+            raise_revision(connection, phone_id)
+        concerned += len(unfit)
+    return concerned
 
 
 def models_in_use(connection: Connection) -> set[str]:

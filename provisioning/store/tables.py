@@ -82,6 +82,8 @@ phones = Table(
     Column("secret_lost_at", Float),
     # When a door last opened by itself for such a phone.
     Column("reopened_at", Float),
+    # The hash of the secret of which the key is made that it last fetched: it can decrypt with it.
+    Column("keyed_by", LargeBinary),
     CheckConstraint("length(mac) = 12", name="mac"),
     # An id is never used twice: rendered documents are cached under it.
     sqlite_autoincrement=True,
@@ -227,6 +229,84 @@ new_passwords = Table(
     Column("key_id", String, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", Float, nullable=False),
+)
+
+# What is chosen, for whom: `operator`, `model:<id>`, `account:<id>`, `phone:<id>` or `line:<id>`; the
+# ids stand again beside it, so that choices go with what they are for.
+choices = Table(
+    "choices",
+    metadata,
+    Column("subject", String, nullable=False),
+    # A parameter of the vendor's own, and no setting of ours.
+    Column("is_parameter", Boolean, nullable=False),
+    Column("name", String, nullable=False),
+    # JSON.
+    Column("value", String, nullable=False),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), index=True),
+    Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), index=True),
+    Column("line_id", ForeignKey("lines.id", ondelete="CASCADE"), index=True),
+    PrimaryKeyConstraint("subject", "is_parameter", "name"),
+    sqlite_with_rowid=False,
+)
+
+# Function keys that are set; the others do what the model's layout says (domain.keys).
+function_keys = Table(
+    "function_keys",
+    metadata,
+    Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), nullable=False),
+    # 0: on the phone itself.
+    Column("module", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("type", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("label", String, nullable=False),
+    PrimaryKeyConstraint("phone_id", "module", "number"),
+    sqlite_with_rowid=False,
+)
+
+# Phonebook entries: of an account, for all its phones, or of one phone.
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), index=True),
+    Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), index=True),
+    Column("group", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("surname", String, nullable=False),
+    Column("work", String, nullable=False),
+    Column("mobile", String, nullable=False),
+    Column("home", String, nullable=False),
+    CheckConstraint("(account_id IS NULL) != (phone_id IS NULL)", name="owner"),
+    sqlite_autoincrement=True,
+)
+
+# Files that a phone PUT, the newest of each name.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("phone_id", ForeignKey("phones.id", ondelete="CASCADE"), nullable=False),
+    # Lower case, {mac} for the MAC.
+    Column("shape", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+    PrimaryKeyConstraint("phone_id", "shape"),
+)
+
+# Phones that asked and are nobody's: a bounded trace of the latest, for an admin to adopt.
+unknown_phones = Table(
+    "unknown_phones",
+    metadata,
+    Column("mac", String, primary_key=True),
+    Column("vendor", String),
+    Column("model", String),
+    Column("firmware", String),
+    Column("user_agent", String, nullable=False),
+    Column("document", String, nullable=False),
+    Column("public_ip", String),
+    Column("first_seen_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 
 # A phone's story, for people.

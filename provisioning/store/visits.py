@@ -1,6 +1,6 @@
 """What phones' fetches leave behind, recorded in batches behind the answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,10 @@ class Visit(NamedTuple):
     "The secret's hash, when the phone showed it for the first time."
     found_again: bool = False
     "The phone shows a secret, and had asked without one."
+    keyed_by: bytes | None = None
+    "The hash of the secret of which the key in the revision is made; None: there is no key in it."
+    mismatch: Mapping[str, str] | None = None
+    "In what the phone newly calls itself something else than it is recorded as."
 
     @property
     def is_news(self) -> bool:
@@ -48,6 +52,7 @@ class Visit(NamedTuple):
             or self.moved_from is not None
             or self.first_shown is not None
             or self.found_again
+            or self.mismatch is not None
         )
 
 
@@ -60,6 +65,7 @@ class Refusal:
     reason: str = "no-proof"
     codes: int = 0
     "Wrong activation codes among what was shown."
+    user_agent: str = ""
 
 
 _SEEN = (
@@ -75,7 +81,11 @@ _SEEN = (
 _FETCHED = (
     update(phones)
     .where(phones.c.id == bindparam("phone"), phones.c.fetched_revision <= bindparam("fetched"))
-    .values(fetched_revision=bindparam("fetched"), fetched_addresses=bindparam("addresses"))
+    .values(
+        fetched_revision=bindparam("fetched"),
+        fetched_addresses=bindparam("addresses"),
+        keyed_by=bindparam("keyed"),
+    )
 )
 _DONE = (
     update(operations)
@@ -157,7 +167,7 @@ def record(connection: Connection, visits: Sequence[Visit]) -> int:
     known = set(connection.scalars(select(phones.c.id).where(phones.c.id.in_([v.phone_id for v in news]))))
     news = [v for v in news if v.phone_id in known]
     if fetched := [
-        {"phone": v.phone_id, "at": v.at, "fetched": v.revision, "addresses": v.addresses}
+        {"phone": v.phone_id, "at": v.at, "fetched": v.revision, "addresses": v.addresses, "keyed": v.keyed_by}
         for v in news
         if v.revision is not None
     ]:
@@ -194,6 +204,8 @@ def _story(news: Iterable[Visit]) -> Iterable[dict[str, object]]:
     for v in news:
         if v.moved_from is not None:
             yield event(v.phone_id, v.at, "moved", {"from": v.moved_from, "to": v.public_ip})
+        if v.mismatch is not None:
+            yield event(v.phone_id, v.at, "mismatch", {**v.mismatch, "user_agent": v.user_agent})
         if v.first_shown is not None:
             yield event(v.phone_id, v.at, "bound", {"public_ip": v.public_ip})
         if v.revision is not None:

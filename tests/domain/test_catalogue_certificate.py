@@ -10,22 +10,23 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "templates" / "phones"
 ACME = """\
 name = "Acme"
+prefixes = ["001122"]
+
+
+CERTIFICATE
+[families.desk]
 syntax = "key-value"
 provisioning_path = ""
-prefixes = ["001122"]
-CERTIFICATE
-[[documents]]
+[[families.desk.documents]]
 name = "{mac}.cfg"
 template = "phone.cfg.j2"
 content_type = "text/plain"
-lines = true
+holds = "lines"
 
-[models.One]
-slots = 1
-keys = 0
-expansion_modules = 0
-confidence = "guide"
-source = "a guide"
+[sources]
+guide = "a guide"
+[models]
+One = { slots = 1, confidence = "guide", source = "guide" }
 """
 
 

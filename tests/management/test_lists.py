@@ -104,8 +104,8 @@ async def test_a_filter_that_fits_nothing_is_an_empty_list(api: Api, path: str) 
 async def test_models_are_told_with_their_slots(api: Api) -> None:
     models = {model["model"]: model for model in (await api.get("/v1/models")).body["items"]}
     assert models["yealink-t54w"]["slots"] == 16
-    assert models["yealink-t54w"]["capabilities"] == ["resync", "reboot"]
-    assert models["linphone-desktop"]["capabilities"] == []
+    assert {"resync", "reboot", "keys", "phonebook"} <= set(models["yealink-t54w"]["capabilities"])
+    assert "resync" not in models["linphone-desktop"]["capabilities"]
     assert (await api.get("/v1/models/Yealink-T54W")).body == models["yealink-t54w"]
 
 
@@ -128,7 +128,7 @@ async def test_documents_are_listed_and_shown_masked(
     line = await api.line(f"{account}-l", account, password="S3cret-of-a-line")
     made = await api.phone(mac, model, account, main_line=line["line"])
     listed = (await api.get(f"/v1/phones/{mac}/documents")).body
-    assert {document["name"]: document["stage"] for document in listed} == names
+    assert names.items() <= {document["name"]: document["stage"] for document in listed}.items()
     secret = next(part for part in made["provisioning_url"].split("/") if len(part) == 32)
     for document in listed:
         shown = await api.get(f"/v1/phones/{mac}/documents/{document['name']}")
@@ -136,7 +136,7 @@ async def test_documents_are_listed_and_shown_masked(
         assert shown.headers["Content-Type"] == document["content_type"]
         assert b"S3cret-of-a-line" not in shown.body
         assert secret.encode() not in shown.body
-        if document["stage"] == 1:
+        if document["stage"] == 1 and "phonebook" not in document["name"]:
             assert line["username"].encode() in shown.body
             assert MASK.encode() in shown.body
             real = (await fetch(f"{server.http}/{secret}/{document['path']}", server)).body

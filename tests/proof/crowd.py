@@ -114,7 +114,7 @@ def build(
             secret = phones.new_phone_secret(connection, keys, phone_id, Mac(mac), now)
             document = next(d for d in model.documents.values() if d.lines).name_for(Mac(mac))
             common = tuple(d.name for shape, d in model.documents.items() if "{mac}" not in shape)
-            path = f"/{secret}/{fill_mac(model.provisioning_path, Mac(mac))}"
+            path = f"/{secret}/{fill_mac(model.family.provisioning_path, Mac(mac))}"
             vendor = model.vendor
             its.append(Own(mac, model.id, vendor, document, account, name, password, secret, path, common))
         special = iter(chance.sample(its, doors + armed + codes))

@@ -23,7 +23,8 @@ from running import Server
 
 from provisioning.config import Limits
 from provisioning.domain.mac import Mac
-from provisioning.simulator.dialect import asks
+from provisioning.simulator import dialects
+from provisioning.simulator.dialects.base import Answer, Handset
 
 TITLE = "a fleet boots at once after a power cut, while a stranger sweeps"
 ALONE = True
@@ -91,14 +92,19 @@ class Herd:
             return
         try:
             url = f"{self.url}{own.path}"
-            for ask in asks(own.vendor, url, Mac(own.mac), own.common):
+            boot = dialects.of(own.vendor).boot(Handset(Mac(own.mac), own.model, url, own.common))
+            ask = next(boot)
+            while True:
                 heard = await self.get(reader, writer, urlsplit(ask.url).path)
                 self.statuses[heard.status] += 1
-                got = ask.own and heard.status == 200 and own.password.encode() in heard.body
+                got = got or (ask.own and heard.status == 200 and own.password.encode() in heard.body)
                 if heard.status != 200 and (ask.own or heard.status != 404):
                     # Only a 404 is an answer to a phone: with any other it gives up, and comes again later.
                     self.stopped[f"{heard.status} for {ask.url.rpartition('/')[2].replace(own.mac, '<mac>')}"] += 1
                     break
+                ask = boot.send(Answer(heard.status, heard.body))
+        except StopIteration:
+            pass
         finally:
             writer.close()
         self.boots.append(time.monotonic() - began)

@@ -103,7 +103,7 @@ def own(model: Model) -> Document:
     return next(document for document in model.documents.values() if document.lines)
 
 
-# Phones of these know one server for each line, and no transport: they are given the proxy where there is one.
+# Phones of these know one server for each line: they are given the proxy where there is one.
 ONE_SERVER = frozenset(("lg/sip",))
 # What a phone's guide says a name may have of characters.
 LONGEST_NAME = {"lg/sip": 50}
@@ -112,15 +112,14 @@ LONGEST_NAME = {"lg/sip": 50}
 def as_read(model: Model, its: Line) -> tuple[str, str, str]:
     """Domain, proxy and transport of a line, as far as such a phone can have them."""
     if f"{model.vendor}/{model.family.name}" in ONE_SERVER:
-        return its.outbound_proxy or its.domain, "", "udp"
+        return its.outbound_proxy or its.domain, "", its.transport
     return its.domain, its.outbound_proxy, its.transport
 
 
 def as_shown(model: Model, name: str) -> str:
     """A name as such a phone can have it: in its character set, and not too long."""
-    charset, errors = SYNTAXES[own(model).syntax][2:]
-    carried = name.encode(charset, "replace" if errors == "strict" else errors).decode(charset)
-    carried = carried if errors == "strict" else name
+    syntax = SYNTAXES[own(model).syntax]
+    carried = name.encode(syntax.charset, "replace").decode(syntax.charset) if syntax.errors == "strict" else name
     most = LONGEST_NAME.get(f"{model.vendor}/{model.family.name}", len(name))
     return carried if len(carried) <= most else carried[:most].rstrip()
 

@@ -3,11 +3,43 @@
 from aiohttp import web
 
 MODELS = [
-    {"model": "linphone-linphone", "vendor": "linphone", "name": "linphone", "slots": 8, "common": []},
-    {"model": "snom-d120", "vendor": "snom", "name": "D120", "slots": 2, "common": []},
-    {"model": "snom-d785", "vendor": "snom", "name": "D785", "slots": 12, "common": []},
-    {"model": "yealink-t46s", "vendor": "yealink", "name": "T46S", "slots": 16, "common": ["y000000000066.cfg"]},
-    {"model": "acme-1", "vendor": "acme", "name": "1", "slots": 4, "common": []},
+    {
+        "model": "linphone-linphone",
+        "vendor": "linphone",
+        "family": "softphone",
+        "prefixes": [],
+        "name": "linphone",
+        "slots": 8,
+        "common": [],
+    },
+    {
+        "model": "snom-d120",
+        "vendor": "snom",
+        "family": "desk",
+        "prefixes": ["000413"],
+        "name": "D120",
+        "slots": 2,
+        "common": [],
+    },
+    {
+        "model": "snom-d785",
+        "vendor": "snom",
+        "family": "desk",
+        "prefixes": ["000413"],
+        "name": "D785",
+        "slots": 12,
+        "common": [],
+    },
+    {
+        "model": "yealink-t46s",
+        "vendor": "yealink",
+        "family": "desk",
+        "prefixes": ["001565"],
+        "name": "T46S",
+        "slots": 16,
+        "common": ["y000000000066.cfg"],
+    },
+    {"model": "acme-1", "vendor": "acme", "family": "desk", "prefixes": [], "name": "1", "slots": 4, "common": []},
 ]
 URL_ENDS = {"yealink": "", "snom": "{mac}.xml", "linphone": "{mac}.xml"}
 

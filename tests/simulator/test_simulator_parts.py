@@ -1,11 +1,11 @@
 import pytest
 
 from provisioning.domain.mac import parse as mac
-from provisioning.simulator import dialect, misbehaviour
+from provisioning.simulator import dialects, misbehaviour
+from provisioning.simulator.dialects.base import Answer, Ask, Handset
 from provisioning.simulator.misbehaviour import Misbehaviour
 
 MAC = mac("000413A1B2C3")
-OTHER = mac("000413A1B2C4")
 
 
 def test_misbehaviour_is_parsed():
@@ -30,19 +30,11 @@ def test_no_misbehaviour(text):
     ],
 )
 def test_asks_for_its_own_file_last(vendor, url, last):
-    asked = dialect.asks(vendor, url, MAC, ("y000000000066.cfg", "snomD785.htm"))
-    assert asked[-1] == dialect.Ask(last, own=True)
-    assert not any(ask.own for ask in asked[:-1])
-
-
-def test_asks_of_another():
-    def asked(vendor, url):
-        ask = dialect.asks_of_another(vendor, url, MAC, OTHER)
-        return ask and ask.url
-
-    assert asked("yealink", "http://x/p/s/") == "http://x/p/s/000413a1b2c4.cfg"
-    assert asked("snom", "http://x/p/s/snom-000413A1B2C3.htm") == "http://x/p/s/snom-000413A1B2C4.htm"
-    assert asked("linphone", "http://x/p/s/own.xml") is None
+    boot = dialects.of(vendor).boot(Handset(MAC, "X", url, ("y000000000066.cfg", "snomD785.htm")))
+    ask = next(boot)
+    while not ask.own:
+        ask = boot.send(Answer(404))
+    assert ask == Ask(last, own=True)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +58,13 @@ def test_asks_of_another():
     ],
 )
 def test_user_agents(vendor, model, common, http, sip):
-    assert dialect.http_user_agent(vendor, model, MAC, common, has_account=True) == http
-    assert dialect.sip_user_agent(vendor, model, common) == sip
+    handset = Handset(MAC, dialects.model_name(vendor, model), "http://x/", common)
+    assert dialects.of(vendor).http_agent(handset) == http
+    assert dialects.of(vendor).sip_agent(handset) == sip
+
+
+def test_what_nobody_has_described_cannot_be_simulated():
+    with pytest.raises(KeyError):
+        dialects.of("acme")
+    with pytest.raises(KeyError):
+        dialects.of("yealink", "toaster")
