@@ -20,6 +20,7 @@ from provisioning.domain.catalogue import MOST_SLOTS
 from provisioning.domain.errors import Fault
 from provisioning.domain.guard import LARGEST_LIMIT
 from provisioning.domain.proof import PROOFS, Proof, narrowed
+from provisioning.domain.settings import Value
 
 ENVIRONMENT = "PROVISIONING__"
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +98,11 @@ class Phones:
     poll_minutes: int = 1440
     lines_over_http: str = "private"
     door: float = 1800.0
+
+    @property
+    def chosen(self) -> dict[str, Value]:
+        """Settings of phones that stand here, below all that is chosen in the database."""
+        return {"ntp_server": self.ntp_server, "poll_minutes": self.poll_minutes}
 
 
 class ModelProofs(NamedTuple):

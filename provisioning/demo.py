@@ -50,7 +50,7 @@ def load(config: Config, known: Vendors, listening: Listening) -> str:
             connection.exec_driver_sql("PRAGMA foreign_keys=ON")
             connection.exec_driver_sql("PRAGMA busy_timeout=5000")
             if accounts.find(connection, ACCOUNT) is None:
-                terms = changes.terms_now(config, known.catalogue, KeyRing(config.key_file))
+                terms = changes.terms_now(config, known, KeyRing(config.key_file))
                 site = installation.site(config, known, listening.phones_https, listening.phones_http)
                 sheets = _make(connection, terms, site, config)
                 connection.commit()

@@ -11,7 +11,6 @@ from sqlalchemy.engine import URL
 from provisioning import tls
 from provisioning.config import Config, Endpoint
 from provisioning.domain.errors import Fault
-from provisioning.domain.settings import Value
 from provisioning.rendering.compose import Site
 from provisioning.rendering.values import FirmwareValues
 from provisioning.store import audit, database, tokens
@@ -118,5 +117,4 @@ def site(config: Config, known: Vendors, https: Endpoint | None, http: Endpoint 
         scheme = "http" if https is None else "https"
         url = f"{scheme}://{Endpoint(phones_host(config), endpoint.port)}"
     images = {image.model: FirmwareValues(image.version, f"{url}/firmware/{image.file}") for image in known.images}
-    chosen: dict[str, Value] = {"ntp_server": config.phones.ntp_server, "poll_minutes": config.phones.poll_minutes}
-    return Site(url, chosen, known.zones, images)
+    return Site(url, config.phones.chosen, known.zones, images)

@@ -40,7 +40,7 @@ class Work:
 
     @property
     def terms(self) -> Terms:
-        return terms_now(self.config, self.vendors.catalogue, self.keys)
+        return terms_now(self.config, self.vendors, self.keys)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         database = Database(self.config.database_path)

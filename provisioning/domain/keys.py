@@ -50,7 +50,8 @@ class Key:
         return self.module, self.number
 
     def __str__(self) -> str:
-        return f"{self.module}/{self.number}" if self.module else str(self.number)
+        """`5`, or `1.5` on the first module."""
+        return f"{self.module}.{self.number}" if self.module else str(self.number)
 
 
 def check(key: Key, model: Model) -> Key:

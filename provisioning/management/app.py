@@ -19,7 +19,8 @@ from provisioning.store.database import is_busy
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY = 64 * 1024
+LARGEST_BODY = 512 * 1024
+"A phonebook of a thousand contacts."
 
 
 def application(management: Management) -> web.Application:

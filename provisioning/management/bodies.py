@@ -148,6 +148,158 @@ class Model(Struct):
     prefixes: list[str]
 
 
+class Setting(Struct):
+    name: str
+    kind: Literal["boolean", "enumeration", "choices", "number", "address", "host", "number-to-dial", "string"]
+    group: str
+    level: Literal["standard", "expert", "admin"]
+    does: str
+    of_line: Annotated[bool, Meta(description="Each line has its own; it may be chosen for one.")]
+    value: bool | int | str | list[str]
+    source: Annotated[str, Meta(description="default, config, operator, model, account, phone or line.")]
+    default: bool | int | str | list[str]
+    supported: Annotated[bool | None, Meta(description="By the phone's model; null where several are concerned.")]
+    among: list[str] | None
+    least: int | None
+    most: int | None
+
+
+class Parameter(Struct):
+    name: str
+    value: str
+    source: str
+
+
+class Settings(Struct):
+    settings: list[Setting]
+    parameters: Annotated[list[Parameter], Meta(description="The vendor's own, set by name.")]
+    operations: (
+        Annotated[list[str], Meta(description="Of the phones that were told; empty: they learn at their next poll.")]
+        | UnsetType
+    ) = UNSET
+
+
+SettingValue = bool | int | str | list[str] | None
+
+
+class SettingsChange(Request):
+    settings: Annotated[dict[str, SettingValue], Meta(description="null takes a choice back.")] = {}
+    parameters: Annotated[
+        dict[str, str | None], Meta(description="The vendor's own, by name; null takes one back.")
+    ] = {}
+    auto_reboot: Annotated[bool, Meta(description="Phones restart, where they can, instead of only fetching.")] = False
+
+
+class FunctionKey(Struct):
+    key: Annotated[str, Meta(description="5, or 1.5 for the fifth key of the first expansion module.")]
+    module: int
+    number: int
+    type: str
+    value: str
+    label: str
+    set: Annotated[bool, Meta(description="false: it is the slot's own, or its user's.")]
+
+
+class Keys(Struct):
+    keys: Annotated[list[FunctionKey], Meta(description="Those that the configuration sets.")]
+    count: Annotated[int, Meta(description="How many the phone has.")]
+    expansion_modules: int
+    module_keys: int
+    types: list[str]
+    operations: list[str] | UnsetType = UNSET
+
+
+class NewKey(Request):
+    number: int
+    type: str
+    module: int = 0
+    value: str = ""
+    label: str = ""
+
+
+class KeysChange(Request):
+    keys: list[NewKey]
+    auto_reboot: bool = False
+
+
+class KeyChange(Request):
+    type: str
+    value: str = ""
+    label: str = ""
+    auto_reboot: bool = False
+
+
+class KeysCopy(Request):
+    to: list[MacText]
+
+
+class KeysCopiedTo(Struct):
+    phone: MacText
+    copied: bool
+    operation: str | None
+    reason: "Reason | None"
+
+
+class KeysCopied(Struct):
+    results: list[KeysCopiedTo]
+
+
+class Contact(Struct):
+    id: int
+    group: str
+    name: str
+    surname: str
+    work: str
+    mobile: str
+    home: str
+
+
+class NewContact(Request):
+    group: str = ""
+    name: str = ""
+    surname: str = ""
+    work: Annotated[str, Meta(description="International, such as +33972101234.")] = ""
+    mobile: str = ""
+    home: str = ""
+
+
+class ContactChange(Request):
+    group: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    surname: str | UnsetType = UNSET
+    work: str | UnsetType = UNSET
+    mobile: str | UnsetType = UNSET
+    home: str | UnsetType = UNSET
+
+
+class PhonebookImport(Request):
+    text: str
+    format: str = "csv"
+    replace: Annotated[bool, Meta(description="The file's contacts instead of those that there are.")] = False
+
+
+class PhonebookImported(Struct):
+    imported: int
+
+
+class UnknownPhone(Struct):
+    mac: MacText
+    vendor: Annotated[str | None, Meta(description="As its request says; nobody has proved it.")]
+    model: str | None
+    firmware: str | None
+    user_agent: str
+    document: str
+    public_ip: str | None
+    first_seen: Time
+    last_seen: Time
+
+
+class Upload(Struct):
+    name: str
+    bytes: int
+    at: Time
+
+
 class Reason(Struct):
     code: str
     detail: str

@@ -3,6 +3,7 @@ operation and door. A Refused undoes all of it.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,19 +19,21 @@ from provisioning.domain.errors import Refused
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac, spelled
 from provisioning.domain.phone import Asking
-from provisioning.store import accounts, lines, operations, phones
+from provisioning.domain.settings import Value
+from provisioning.store import accounts, choices, function_keys, lines, operations, phonebooks, phones, unknown, uploads
 from provisioning.store.accounts import Account
 from provisioning.store.lines import StoredLine
 from provisioning.store.operations import Operation
 from provisioning.store.phones import OpenedBy, StoredPhone
 from provisioning.store.secrets import KeyRing
+from provisioning.vendors import Vendors
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What holds for every change of one moment."""
 
-    catalogue: Catalogue
+    vendors: Vendors
     keys: KeyRing
     now: float
     only: int | None
@@ -46,11 +49,17 @@ class Terms:
     "A route to the phones is configured."
     new_passwords: bool
     "The operator's registrar takes new SIP passwords."
+    below: Mapping[str, Value]
+    "Settings that config.toml chooses."
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.vendors.catalogue
 
 
-def terms_now(config: Config, catalogue: Catalogue, keys: KeyRing, only: int | None = None) -> Terms:
+def terms_now(config: Config, vendors: Vendors, keys: KeyRing, only: int | None = None) -> Terms:
     return Terms(
-        catalogue=catalogue,
+        vendors=vendors,
         keys=keys,
         now=time.time(),
         only=only,
@@ -62,11 +71,12 @@ def terms_now(config: Config, catalogue: Catalogue, keys: KeyRing, only: int | N
         proofs=config.proofs,
         can_tell=bool(config.resync.proxy),
         new_passwords=bool(config.registrar.password_hook),
+        below=config.phones.chosen,
     )
 
 
 def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot: int | None) -> Operation:
-    stored = _line(connection, terms, line)
+    stored = find_line(connection, terms, line)
     if stored.mac is not None:
         raise rules.already_attached(stored.mac)
     phone = _chosen(connection, stored, asking)
@@ -90,7 +100,7 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
 
 
 def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, force: bool) -> Operation:
-    stored = _line(connection, terms, line)
+    stored = find_line(connection, terms, line)
     if asking.mac is not None and asking.mac != stored.mac:
         if phones.find(connection, asking.mac, only=stored.account_id) is None:
             raise Refused("phone-not-found", f"The account has no phone {spelled(asking.mac)}.")
@@ -110,7 +120,7 @@ def detach(connection: Connection, terms: Terms, line: str, asking: Asking, *, f
 
 def promote(connection: Connection, terms: Terms, mac: Mac, line: str) -> Operation:
     phone = find_phone(connection, terms, mac)
-    _line(connection, terms, line)
+    find_line(connection, terms, line)
     before = phone.phone.slot_of(line)
     rules.promoted(phone.phone, line)
     phones.swap(connection, phone.id, rules.MAIN, before or rules.MAIN)
@@ -156,12 +166,12 @@ def new_line(connection: Connection, terms: Terms, line: Line) -> StoredLine:
         raise Refused(
             "line-exists", f"There is a line {line.name}, or {line.username}@{line.domain}, already."
         ) from None
-    return _line(connection, terms, line.name)
+    return find_line(connection, terms, line.name)
 
 
 def change_line(connection: Connection, terms: Terms, line: str, changed: dict[str, Any]) -> StoredLine:
     """A phone that holds the line is told."""
-    stored = _line(connection, terms, line)
+    stored = find_line(connection, terms, line)
     before = Line(
         stored.line,
         stored.account,
@@ -184,11 +194,11 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
     if stored.mac is not None:
         phone = find_phone(connection, terms, stored.mac)
         operation(connection, terms, "update", phone, line=line, slot=stored.slot)
-    return _line(connection, terms, line)
+    return find_line(connection, terms, line)
 
 
 def remove_line(connection: Connection, terms: Terms, line: str) -> None:
-    stored = _line(connection, terms, line)
+    stored = find_line(connection, terms, line)
     if stored.mac is not None:
         raise rules.already_attached(stored.mac)
     lines.remove(connection, stored.id)
@@ -220,9 +230,10 @@ def new_phone(
     except IntegrityError:
         raise Refused("phone-exists", f"There is a phone {spelled(mac)} already.") from None
     secret = phones.new_phone_secret(connection, terms.keys, phone_id, mac, terms.now)
+    unknown.forget(connection, mac)
     phones.tell(connection, phone_id, terms.now, "created", model=known.id, account=account)
     if main_line is not None:
-        line = _line(connection, terms, main_line)
+        line = find_line(connection, terms, main_line)
         if line.account_id != owner.id:
             raise Refused("other-account", f"The line {main_line} belongs to another account than the phone.")
         if line.mac is not None:
@@ -247,6 +258,7 @@ def change_phone(
             raise Refused("phone-has-lines", "The phone holds lines of its account; detach them first.")
         if owner.id != phone.account_id:
             phones.forget_story(connection, phone.id)
+            forget_choices(connection, phone.id)
             operations.leave_behind(connection, phone.id)
             phones.forget_secrets(connection, phone.id)
             secret = phones.new_phone_secret(connection, terms.keys, phone.id, mac, terms.now)
@@ -277,6 +289,14 @@ def remove_phone(connection: Connection, terms: Terms, mac: Mac) -> None:
     phones.remove(connection, phone.id)
 
 
+def forget_choices(connection: Connection, phone_id: int) -> None:
+    """What the phone's owner chose for it and put into it, before another has it."""
+    uploads.forget(connection, phone_id)
+    phonebooks.remove(connection, phonebooks.Owner("phone", phone_id))
+    function_keys.forget(connection, phone_id)
+    choices.forget(connection, choices.Subject("phone", phone_id))
+
+
 def find_account(connection: Connection, terms: Terms, account: str) -> Account:
     stored = accounts.find(connection, account)
     if stored is None or (terms.only is not None and stored.id != terms.only):
@@ -284,7 +304,7 @@ def find_account(connection: Connection, terms: Terms, account: str) -> Account:
     return stored
 
 
-def _line(connection: Connection, terms: Terms, line: str) -> StoredLine:
+def find_line(connection: Connection, terms: Terms, line: str) -> StoredLine:
     stored = lines.find(connection, line, only=terms.only)
     if stored is None:
         raise Refused("line-not-found", f"There is no line {line}.")

@@ -55,7 +55,7 @@ class Management:
     "Where the operator's registrar sees an address of record; None where it cannot be asked."
 
     def terms(self, token: Token) -> Terms:
-        return terms_now(self.config, self.vendors.catalogue, self.keys, token.account_id)
+        return terms_now(self.config, self.vendors, self.keys, token.account_id)
 
 
 CONTEXT = web.AppKey("management", Management)
@@ -217,14 +217,16 @@ def _in_path(request: web.Request) -> Subject:
     return Subject("token" if kind == "id" else kind, names[kind])
 
 
-async def removed(request: web.Request, change: Callable[[Connection, Terms], None]) -> web.Response:
+async def removed(
+    request: web.Request, change: Callable[[Connection, Terms], None], subject: Subject | None = None
+) -> web.Response:
     """204, and what the path names is gone."""
 
     def work(connection: Connection, terms: Terms) -> tuple[object, str | None]:
         change(connection, terms)
         return None, None
 
-    return await once(request, 204, work)
+    return await once(request, 204, work, subject=subject)
 
 
 async def started(request: web.Request, change: Callable[[Connection, Terms], Operation]) -> web.Response:

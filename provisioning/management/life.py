@@ -47,6 +47,7 @@ def give_back(connection: Connection, terms: Terms, mac: Mac) -> Operation:
             lines.plan_new_password(connection, terms.keys, line, terms.now)
         phones.empty(connection, phone.id, slot.number)
     phones.forget_unproved(connection, phone.id)
+    changes.forget_choices(connection, phone.id)
     phones.change(connection, phone.id, {"returned_at": terms.now})
     return changes.operation(connection, terms, "return", phone)
 

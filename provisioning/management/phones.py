@@ -30,7 +30,7 @@ from provisioning.management.context import (
 )
 from provisioning.management.snapshots import Subject
 from provisioning.rendering import compose
-from provisioning.store import accounts, phones
+from provisioning.store import accounts, phones, uploads
 from provisioning.store.operations import Operation
 from provisioning.store.phones import StoredPhone
 
@@ -207,6 +207,29 @@ async def document(request: web.Request) -> web.Response:
         values = compose.stage0(management.site, model)
     rendered = management.vendors.renderer.render(wanted, model, values)
     return web.Response(body=rendered, headers={"Content-Type": wanted.content_type})
+
+
+async def list_uploads(request: web.Request) -> web.Response:
+    stored = await _find(request)
+    found = await context(request).database.read(uploads.of_phone, stored.id)
+    return page([bodies.Upload(_upload_name(stored, one.shape), one.size, rfc3339(one.at)) for one in found], None)
+
+
+async def read_upload(request: web.Request) -> web.Response:
+    """For the operator's support: a phone's log may name whom it called."""
+    stored, name = await _find(request), request.match_info["name"].lower()
+    shape = name.replace(stored.phone.mac, "{mac}")
+    body = await context(request).database.read(uploads.read, stored.id, shape)
+    if body is None:
+        raise Refused("document-not-found", f"The phone has sent no {name[:80]}.")
+    return web.Response(
+        body=body,
+        headers={"Content-Type": "application/octet-stream", "Content-Disposition": 'attachment; filename="upload"'},
+    )
+
+
+def _upload_name(stored: StoredPhone, shape: str) -> str:
+    return shape.replace("{mac}", stored.phone.mac)
 
 
 async def events(request: web.Request) -> web.Response:

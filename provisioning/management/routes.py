@@ -11,12 +11,16 @@ from provisioning.management import (
     alarms,
     audit,
     bodies,
+    function_keys,
     health,
     lines,
     operations,
+    phonebooks,
     phones,
     sessions,
+    settings,
     tokens,
+    unknown,
 )
 from provisioning.store.tokens import Scope
 
@@ -173,6 +177,99 @@ ROUTES = (
     ),
     Route("GET", "/v1/phones/{mac}/documents/{name}", phones.document, "One document, its secrets masked"),
     Route("GET", "/v1/phones/{mac}/events", phones.events, "Its story", gives=bodies.Event, many="pages"),
+    *(
+        route
+        for path, whose in (
+            ("/v1/settings", "all phones"),
+            ("/v1/models/{model}", "a model"),
+            ("/v1/accounts/{account}", "an account"),
+            ("/v1/phones/{mac}", "a phone"),
+            ("/v1/lines/{line}", "a line"),
+        )
+        for where in [path if path.endswith("settings") else f"{path}/settings"]
+        for route in (
+            Route("GET", where, settings.read_settings, f"Settings of {whose}", gives=bodies.Settings),
+            Route(
+                "PATCH",
+                where,
+                settings.change_settings,
+                f"Choose for {whose}",
+                bodies.SettingsChange,
+                bodies.Settings,
+                scope="admin" if whose in ("all phones", "a model") else "operate",
+            ),
+        )
+    ),
+    Route("GET", "/v1/phones/{mac}/keys", function_keys.list_keys, "Its function keys", gives=bodies.Keys),
+    Route(
+        "PUT",
+        "/v1/phones/{mac}/keys",
+        function_keys.put_keys,
+        "Set those keys",
+        bodies.KeysChange,
+        bodies.Keys,
+        scope="operate",
+    ),
+    Route(
+        "PUT",
+        "/v1/phones/{mac}/keys/{key}",
+        function_keys.put_key,
+        "Set one key",
+        bodies.KeyChange,
+        bodies.Keys,
+        scope="operate",
+    ),
+    Route(
+        "POST",
+        "/v1/phones/{mac}/keys/copy",
+        function_keys.copy_keys,
+        "Give all its keys to other phones",
+        bodies.KeysCopy,
+        bodies.KeysCopied,
+        scope="operate",
+    ),
+    *(
+        route
+        for path in ("/v1/accounts/{account}/phonebook", "/v1/phones/{mac}/phonebook")
+        for route in (
+            Route("GET", path, phonebooks.list_contacts, "Its contacts", gives=bodies.Contact, many="list"),
+            Route("POST", path, phonebooks.create, "Add one", bodies.NewContact, bodies.Contact, 201, scope="operate"),
+            Route("GET", f"{path}/export", phonebooks.export, "As CSV or vCard", query=("format",)),
+            Route(
+                "POST",
+                f"{path}/import",
+                phonebooks.take,
+                "From CSV or vCard, all of it or nothing",
+                bodies.PhonebookImport,
+                bodies.PhonebookImported,
+                scope="operate",
+            ),
+            Route(
+                "PATCH",
+                f"{path}/{{contact}}",
+                phonebooks.change,
+                "Change one",
+                bodies.ContactChange,
+                bodies.Contact,
+                scope="operate",
+            ),
+            Route("DELETE", f"{path}/{{contact}}", phonebooks.remove, "Remove one", status=204, scope="operate"),
+        )
+    ),
+    Route(
+        "GET", "/v1/phones/{mac}/uploads", phones.list_uploads, "Files that it sent", gives=bodies.Upload, many="list"
+    ),
+    Route("GET", "/v1/phones/{mac}/uploads/{name}", phones.read_upload, "One of them", scope="operate"),
+    Route(
+        "GET",
+        "/v1/unknown-phones",
+        unknown.list_unknown,
+        "Phones that asked and are nobody's",
+        gives=bodies.UnknownPhone,
+        many="pages",
+        scope="operate",
+    ),
+    Route("DELETE", "/v1/unknown-phones/{mac}", unknown.forget, "Forget one", status=204),
     Route("GET", "/v1/models", phones.list_models, "Models", gives=bodies.Model, many="list"),
     Route("GET", "/v1/models/{model}", phones.read_model, "One model", gives=bodies.Model),
     Route(

@@ -1,19 +1,25 @@
 """What is stored → what the API gives. Pure."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import astuple
 
 from provisioning.domain import life
 from provisioning.domain import operation as operations
 from provisioning.domain.catalogue import Catalogue, Model
+from provisioning.domain.keys import Key, layout
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
-from provisioning.management import bodies
+from provisioning.domain.settings import ALL, Value
+from provisioning.management import bodies, choosing
 from provisioning.store.accounts import Account
 from provisioning.store.alarms import Alarm
 from provisioning.store.audit import Entry
 from provisioning.store.lines import StoredLine
 from provisioning.store.operations import Operation
+from provisioning.store.phonebooks import StoredContact
 from provisioning.store.phones import Door, StoredPhone
 from provisioning.store.tokens import Token
+from provisioning.store.unknown import Unknown
 
 _FIRMWARE = re.compile(r"\b\d+(?:\.\d+){2,}")
 
@@ -102,6 +108,86 @@ def model(catalogue: Catalogue, known: Model) -> bodies.Model:
         source=known.source,
         common=[document.name for shape, document in known.documents.items() if "{mac}" not in shape],
         prefixes=list(catalogue.vendor(known.vendor).prefixes),
+    )
+
+
+def settings(read: choosing.Settings, supported: frozenset[str] | None, *, whole: bool) -> bodies.Settings:
+    """`whole`: the operator's too."""
+    shown = [
+        bodies.Setting(
+            name=its.name,
+            kind=its.kind,
+            group=its.group,
+            level=its.level,
+            does=its.does,
+            of_line=its.of_line,
+            value=_plain(read.chosen[its.name].value),
+            source=read.chosen[its.name].source,
+            default=_plain(its.default),
+            supported=None if supported is None else its.name in supported,
+            among=list(its.among) or None,
+            least=its.least if its.kind == "number" else None,
+            most=its.most or None,
+        )
+        for its in ALL
+        if (whole or its.level != "admin") and (its.of_line or read.its.scope != "line")
+    ]
+    parameters = [bodies.Parameter(name, value, source) for name, (value, source) in sorted(read.parameters.items())]
+    return bodies.Settings(shown, parameters if whole else [])
+
+
+def _plain(value: Value) -> bool | int | str | list[str]:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def keys(phone: StoredPhone, model: Model, stored: Sequence[Key]) -> bodies.Keys:
+    held = {slot.number: slot.line or "" for slot in phone.phone.slots}
+    places = {key.place for key in stored}
+    return bodies.Keys(
+        keys=[
+            bodies.FunctionKey(
+                key=str(key),
+                module=key.module,
+                number=key.number,
+                type=key.type,
+                value=key.value,
+                label=key.label or (held.get(int(key.value), "") if key.type == "line" else ""),
+                set=key.place in places,
+            )
+            for key in layout(model, stored)
+        ],
+        count=model.keys,
+        expansion_modules=model.expansion_modules,
+        module_keys=model.module_keys,
+        types=list(model.family.keys),
+    )
+
+
+def copied(one: choosing.Copied) -> bodies.KeysCopiedTo:
+    refused = one.refused
+    return bodies.KeysCopiedTo(
+        phone=one.mac,
+        copied=refused is None,
+        operation=None if one.operation is None else one.operation.id,
+        reason=None if refused is None else bodies.Reason(refused.code, refused.detail),
+    )
+
+
+def contact(stored: StoredContact) -> bodies.Contact:
+    return bodies.Contact(stored.id, *astuple(stored.contact))
+
+
+def unknown(stored: Unknown) -> bodies.UnknownPhone:
+    return bodies.UnknownPhone(
+        mac=stored.mac,
+        vendor=stored.vendor,
+        model=stored.model,
+        firmware=stored.firmware,
+        user_agent=stored.user_agent,
+        document=stored.document,
+        public_ip=stored.public_ip,
+        first_seen=rfc3339(stored.first_seen_at),
+        last_seen=rfc3339(stored.seen_at),
     )
 
 

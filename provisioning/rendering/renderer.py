@@ -5,6 +5,7 @@ listens.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import NoReturn
@@ -81,6 +82,16 @@ class Renderer:
     def settings_of(self, model: Model) -> frozenset[str]:
         """The settings that this model's documents can carry, as its templates show."""
         return frozenset().union(*(self._uses[document.template] for document in model.documents.values()))
+
+    def writes(self, model: Model, parameter: str) -> bool:
+        """Whether the model's documents say something of the parameter themselves."""
+        wanted = re.compile(rf"(?<![\w.-]){re.escape(parameter)}(?![\w.-])")
+        return any(
+            wanted.search(self.render(document, model, values).decode(SYNTAXES[document.syntax].charset))
+            for values in _samples(model, thorough=False)
+            for document in model.documents.values()
+            if document.holds != "contacts"
+        )
 
     def _try(self, document: Document, model: Model, values: Values) -> None:
         try:

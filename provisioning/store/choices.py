@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from provisioning.domain.settings import Value
-from provisioning.store.tables import choices, lines, phones, slots
+from provisioning.store.tables import choices, phones, slots
 
 SEPARATOR = ":"
 
@@ -106,11 +106,5 @@ def raise_revisions(connection: Connection, subject: Subject) -> int:
     return connection.execute(query).rowcount
 
 
-def line_id(connection: Connection, line: str) -> int | None:
-    return connection.scalar(select(lines.c.id).where(lines.c.line == line))
-
-
-def count(connection: Connection, subject: Subject) -> int:
-    return int(
-        connection.scalar(select(func.count()).select_from(choices).where(choices.c.subject == subject.stored)) or 0
-    )
+def forget(connection: Connection, subject: Subject) -> None:
+    connection.execute(delete(choices).where(choices.c.subject == subject.stored))

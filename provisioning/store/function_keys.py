@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import sqlite
 
 from provisioning.domain.keys import Key
@@ -49,3 +49,7 @@ def put(connection: Connection, phone_id: int, keys: Iterable[Key]) -> None:
         ),
         rows,
     )
+
+
+def forget(connection: Connection, phone_id: int) -> None:
+    connection.execute(delete(function_keys).where(function_keys.c.phone_id == phone_id))

@@ -10,7 +10,16 @@ from provisioning.management.routes import ROUTES, Route
 from provisioning.store.tokens import SCOPES
 
 MAC = "001565a10001"
-FILL = {"account": "none", "line": "none", "mac": MAC, "name": "x.cfg", "model": "none", "id": "none"}
+FILL = {
+    "account": "none",
+    "line": "none",
+    "mac": MAC,
+    "name": "x.cfg",
+    "model": "none",
+    "id": "none",
+    "key": "1",
+    "contact": "1",
+}
 GUARDED = [route for route in ROUTES if route.token]
 
 

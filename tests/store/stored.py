@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from provisioning import vendors
 from provisioning.config import Config, Proofs
-from provisioning.domain.catalogue import Catalogue
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.domain.phone import Asking
@@ -23,15 +22,16 @@ from provisioning.store.database import Database, create_or_upgrade
 from provisioning.store.operations import Operation
 from provisioning.store.phones import StoredPhone
 from provisioning.store.secrets import KeyRing, new_key_file
+from provisioning.vendors import Vendors
 
 T = TypeVar("T")
 HERE = "198.51.100.7"
 
 
 @cache
-def shipped() -> Catalogue:
+def shipped() -> Vendors:
     paths = Config().paths
-    return vendors.load(paths.templates, paths.firmware).catalogue
+    return vendors.load(paths.templates, paths.firmware)
 
 
 @cache
@@ -54,7 +54,7 @@ class Stored:
 
     def terms(self, now: float | None = None) -> Terms:
         return Terms(
-            catalogue=shipped(),
+            vendors=shipped(),
             keys=self.keys,
             now=time.time() if now is None else now,
             only=None,
@@ -66,6 +66,7 @@ class Stored:
             proofs=Proofs(),
             can_tell=True,
             new_passwords=False,
+            below={},
         )
 
     async def write(self, work: Callable[[Connection], T]) -> T:
