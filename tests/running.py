@@ -167,7 +167,7 @@ class Api:
 
 async def fetch(url: str, server: Server, method: str = "GET", **headers: str) -> Answer:
     """As a phone does: one connection, one request."""
-    sent = {"User-Agent": "Yealink SIP-T54W 96.86.0.23 00:15:65:00:00:01"} | {
+    sent = {"User-Agent": "Yealink SIP-T54W 96.86.0.23"} | {
         k.replace("_", "-"): v for k, v in headers.items()
     }
     context = server.trust() if url.startswith("https") else None

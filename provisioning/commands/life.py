@@ -15,7 +15,6 @@ from provisioning.domain.mac import Mac, spelled
 from provisioning.domain.phone import rfc3339
 from provisioning.management import bodies, changes, life, views
 from provisioning.management.snapshots import Subject
-from provisioning.rendering import compose
 from provisioning.store.fetch import PhoneReader
 from provisioning.store.operations import Operation
 
@@ -110,7 +109,7 @@ async def run_password(arguments: argparse.Namespace) -> int:
         secret = reader.secret(stored.id, mac)
     finally:
         reader.close()
-    return show(arguments, bodies.PhonePasswords("admin", None if secret is None else compose.admin_password(secret)))
+    return show(arguments, views.passwords(secret))
 
 
 async def _with_new_url(

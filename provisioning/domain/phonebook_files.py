@@ -5,7 +5,6 @@ CSV has a header; the separator is found by it. The operator's own exports have 
 """
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -68,7 +67,7 @@ def _csv(text: str) -> Iterator[tuple[int, Contact]]:
     lines = text.removeprefix("\ufeff")
     header = lines.partition("\n")[0]
     separator = max(",;\t", key=header.count)
-    rows = csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True)
+    rows = csv.reader(lines.splitlines(keepends=True), delimiter=separator, strict=True)
     try:
         columns = [_COLUMNS.get(re.sub(r"[^a-z]", "", name.lower()), "") for name in next(rows, [])]
         if not {"name", "surname"} & set(columns):
@@ -93,13 +92,19 @@ def _bare(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
+class _Written(list[str]):
+    """What the csv module takes for a file."""
+
+    write = list.append
+
+
 def _as_csv(contacts: Sequence[Contact]) -> str:
-    file = io.StringIO(newline="")
+    file = _Written()
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(FIELDS)
     for contact in contacts:
         writer.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in astuple(contact)])
-    return file.getvalue()
+    return "".join(file)
 
 
 def _vcards(text: str) -> Iterator[tuple[int, Contact]]:

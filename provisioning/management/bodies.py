@@ -355,6 +355,7 @@ class PhonePasswords(Struct):
     admin_password: Annotated[
         str | None, Meta(description="Of the phone's own menus and web page; null: it has no secret it could come of.")
     ]
+    user_password: Annotated[str | None, Meta(description="The same of its user, where the phone has one.")]
 
 
 class Shipped(Struct):

@@ -1,6 +1,7 @@
 """OpenAPI 3.1, made of the routes and the types of their bodies."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,8 +23,9 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF)
     schemas["Problem"]["additionalProperties"] = True
     paths: dict[str, dict[str, Any]] = {}
+    shared = Counter(route.handler for route in routes)
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shared[route.handler] > 1)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Phone provisioning", "version": "1"},
@@ -39,7 +41,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, is_shared: bool) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
@@ -49,7 +51,7 @@ def _operation(route: Route) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
     described: dict[str, Any] = {
         "summary": route.does,
-        "operationId": f"{route.handler.__module__.rpartition('.')[2]}.{route.handler.__name__}",
+        "operationId": _id(route, is_shared),
         "parameters": parameters,
         "responses": {
             str(route.status): _answer(route),
@@ -85,3 +87,9 @@ def _answer(route: Route) -> dict[str, Any]:
             }
         answer["content"] = {"application/json": {"schema": schema}}
     return answer
+
+
+def _id(route: Route, is_shared: bool) -> str:
+    """Of a handler that serves several paths, with whose: `settings.read_settings.phones`."""
+    name = f"{route.handler.__module__.rpartition('.')[2]}.{route.handler.__name__}"
+    return f"{name}.{route.path.split('/')[2]}" if is_shared else name

@@ -175,7 +175,7 @@ async def passwords(request: web.Request) -> web.Response:
     """For the operator's support, not for whoever may only look."""
     stored, management = await _find(request), context(request)
     secret = management.reader.secret(stored.id, stored.phone.mac)
-    return answer(bodies.PhonePasswords("admin", None if secret is None else compose.admin_password(secret)))
+    return answer(views.passwords(secret))
 
 
 async def documents(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from provisioning.domain.keys import Key, layout
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
 from provisioning.domain.settings import ALL, Value
 from provisioning.management import bodies, choosing
+from provisioning.rendering import compose
 from provisioning.store.accounts import Account
 from provisioning.store.alarms import Alarm
 from provisioning.store.audit import Entry
@@ -68,6 +69,13 @@ def phone(stored: StoredPhone) -> bodies.Phone:
         door=None if stored.door is None else _door(stored.door),
         created_at=rfc3339(stored.created_at),
     )
+
+
+def passwords(secret: str | None) -> bodies.PhonePasswords:
+    """Of the phone's own menus and web page, made of its secret."""
+    if secret is None:
+        return bodies.PhonePasswords("admin", None, None)
+    return bodies.PhonePasswords("admin", compose.admin_password(secret), compose.user_password(secret))
 
 
 def attachable(stored: StoredPhone, of: StoredLine, asking: Asking) -> bodies.AttachablePhone:

@@ -140,8 +140,8 @@ async def test_documents_are_listed_and_shown_masked(
             assert line["username"].encode() in shown.body
             assert MASK.encode() in shown.body
             real = (await fetch(f"{server.http}/{secret}/{document['path']}", server)).body
-            own = (await api.get(f"/v1/phones/{mac}/passwords")).body["admin_password"]
-            for shown_to_the_phone in ("S3cret-of-a-line", secret, own):
+            own = (await api.get(f"/v1/phones/{mac}/passwords")).body
+            for shown_to_the_phone in ("S3cret-of-a-line", secret, own["admin_password"], own["user_password"]):
                 real = real.replace(shown_to_the_phone.encode(), MASK.encode())
             assert shown.body == real
         assert (await api.get(f"/v1/phones/{mac}/documents/{document['name'].upper()}")).status == 200

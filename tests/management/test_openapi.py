@@ -1,5 +1,6 @@
 """The description of the API, and every answer against it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -102,6 +103,34 @@ async def test_every_answer_of_a_walk_through_the_api_is_as_described(server: Se
     ):  # fmt: skip
         answer = await api.get(path)
         assert answer.status == 200, (path, answer)
+    its = f"/v1/phones/{mac}"
+    for whose in ("", "/models/yealink-t54w", "/accounts/walk", f"/phones/{mac}", "/lines/w2"):
+        path = f"/v1{whose}/settings"
+        assert (await api.get(path)).status == 200
+        assert (await api.call("PATCH", path, {"settings": {"srtp": "optional"}})).status == 200
+    await api.call("PUT", f"{its}/keys", {"keys": [{"number": 3, "type": "blf", "value": "42", "label": "Desk"}]})
+    await api.call("PUT", f"{its}/keys/4", {"type": "none"})
+    await api.get(f"{its}/keys")
+    await api.post(f"{its}/keys/copy", {"to": ["001565200002", "001565200099"]})
+    for whose in ("/accounts/walk", f"/phones/{mac}"):
+        path = f"/v1{whose}/phonebook"
+        made_contact = await api.make(path, {"name": "Zoé", "work": "+33972101234"})
+        await api.post(f"{path}/import", {"text": "name,work\nA,+33972101235\n"})
+        await api.get(path)
+        await api.get(f"{path}/export?format=vcard")
+        await api.call("PATCH", f"{path}/{made_contact['id']}", {"group": "Friends"})
+        await api.call("DELETE", f"{path}/{made_contact['id']}")
+    own = made["provisioning_url"].rpartition("/")[0]
+    await fetch(f"{own}/{mac}-local.cfg", server, "PUT")
+    await api.get(f"{its}/uploads")
+    await api.get(f"{its}/uploads/{mac}-local.cfg")
+    stranger = {"User_Agent": "Yealink SIP-T54W 96.86.0.23 00:15:65:20:00:77"}
+    await fetch(f"{server.http}/001565200077.cfg", server, **stranger)
+    for _ in range(100):
+        if (await api.get("/v1/unknown-phones")).body["items"]:
+            break
+        await asyncio.sleep(0.05)
+    await api.call("DELETE", "/v1/unknown-phones/001565200077")
     for path, refused in (("/v1/accounts/none", 404), ("/v1/lines/none", 404), ("/v1/lines?limit=0", 422)):
         assert (await api.get(path)).status == refused
     await api.call("DELETE", "/v1/lines/w1")
