@@ -185,7 +185,7 @@ def test_fill_mac_in_both_cases():
         ('"{common}"', '"a/b/c/d/{common}"', "families.desk.documents.name", "no file name"),
         ('"{MAC}-{model}.cfg"', '"{common}"', "families.desk.documents", "no MAC says whose"),
         ('holds = "lines"\nenc', 'holds = "nothing"\nenc', "families.desk.documents.encryption", "holds no lines"),
-        ('holds = "lines"', 'holds = "secrets"', "families.desk.documents.holds", "known are nothing, lines, contacts"),
+        ('holds = "lines"', 'holds = "secrets"', "families.desk.documents.holds", "known are nothing, directory"),
         ('"yealink-aes"', '"rot13"', "families.desk.documents.encryption", "known are yealink-aes"),
         ('"common.cfg.j2"', '"../common.cfg.j2"', "families.desk.documents.template", "no template of this folder"),
         ('"common.cfg.j2"', '"common.cfg"', "families.desk.documents.template", "no template of this folder"),
