@@ -29,6 +29,8 @@ from provisioning.rendering.values import FirmwareValues, Values
 VARIABLES = tuple(field.name for field in fields(Values))
 "What a template sees, and nothing else."
 # What Jinja itself gives: in a loop, where it stands.
+# What every syntax carries as it is: nearly every line is so, and an attach must not wait for a rendering.
+_ORDINARY = re.compile(r"(?:[A-Za-z0-9._+*-](?:[A-Za-z0-9 ._+*-]*[A-Za-z0-9._+*-])?)?", re.ASCII)
 _GIVEN = frozenset((*VARIABLES, "loop"))
 _NAMES = (nodes.Getattr, nodes.Name)
 # Settings that templates see under another name.
@@ -86,6 +88,19 @@ class Renderer:
     def settings_of(self, model: Model) -> frozenset[str]:
         """The settings that this model's documents can carry, as its templates show."""
         return frozenset().union(*(self._uses[document.template] for document in model.documents.values()))
+
+    def cannot_carry(self, model: Model, line: Line) -> str | None:
+        """Why the model's documents cannot hold the line, without the value; None: they can."""
+        if all(_ORDINARY.fullmatch(value) for value in (line.display_name, line.password)):
+            return None
+        values = stage1(_SAMPLE_SITE, model, _SAMPLE_MAC, "sample", Held([(1, line)]))
+        for document in model.documents.values():
+            if document.lines:
+                try:
+                    self.render(document, model, values)
+                except Unencodable as error:
+                    return str(error).partition(": ")[2]
+        return None
 
     def writes(self, model: Model, parameter: str) -> bool:
         """Whether the model's documents say something of the parameter themselves."""
