@@ -238,6 +238,8 @@ class Documents:
         if encrypted is None:
             body = encryption.encrypt(document.encryption, plain.body, compose.encryption_key(secret))
             encrypted = self._rendered(plain.revision, document, body, plain.addresses)
+            if document.encryption in encryption.CONTENT_CODINGS:
+                encrypted = replace(encrypted, head=ready.coded(encrypted.head, document.encryption))
             self._cache.put(found.id, variant, encrypted)
         return encrypted
 
