@@ -224,7 +224,7 @@ class Documents:
                 document=document.name_for(mac),
                 keyed_by=rendered.keyed_by,
             )
-        if document.encryption and (document.always_encrypted or _has_the_key(found, rendered)):
+        if document.encryption and (document.always_encrypted or _has_the_key(found)):
             rendered = self._encrypted(found, document, rendered, asked.secret)
         return self._respond(request, rendered), visit
 
@@ -368,9 +368,11 @@ class Documents:
         return await self._firmware.send(request, image)
 
 
-def _has_the_key(found: Found, rendered: Rendered) -> bool:
-    """It shows the secret of which the key is made that it fetched, and encryption is still wanted."""
-    return rendered.keyed_by is not None and found.keyed_by is not None and found.keyed_by == found.secret_hash
+def _has_the_key(found: Found) -> bool:
+    """It shows the secret of which the key is made that it last fetched. Where encryption was switched off since,
+    it learns that in a file that it can still read.
+    """
+    return found.keyed_by is not None and found.keyed_by == found.secret_hash
 
 
 def _agent(request: web.BaseRequest) -> str:
