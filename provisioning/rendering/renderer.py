@@ -206,7 +206,7 @@ def _settings_used(tree: Sequence[nodes.Node]) -> frozenset[str]:
 def _check(tree: Sequence[nodes.Node], name: str) -> None:
     names = [node for node in tree if isinstance(node, nodes.Name)]
     # A name that is set in one branch only may be used in another; whether it is, the trial renderings tell.
-    own = {node.name for node in names if node.ctx != "load"}
+    own = {node.name for node in names if node.ctx != "load"} | {n.name for n in tree if isinstance(n, nodes.Macro)}
     for node in names:
         if node.name not in own and node.name not in _GIVEN:
             _refuse(name, node, f"{node.name!r} is not given to templates; there are {', '.join(VARIABLES)}")
