@@ -31,12 +31,17 @@ class Vendors:
 
 def load(templates: Path, firmware: Path, slots: Mapping[str, int] | None = None) -> Vendors:
     """Fault: names the file, line and field, or the template and line."""
+    found = load_catalogue(templates, slots)
+    sources = {f"{path.parent.name}/{path.name}": _read(path) for path in sorted(templates.glob("*/*.j2"))}
+    return Vendors(found, _renderer(templates, found, sources), _images(firmware, found), zones())
+
+
+def load_catalogue(templates: Path, slots: Mapping[str, int] | None = None) -> Catalogue:
+    """The vendors' data alone; no template is tried."""
     folders = sorted(path.parent for path in templates.glob("*/vendor.toml"))
     if not folders:
         raise Fault(f"{templates}: holds no vendor folder with a vendor.toml")
-    found = catalogue((parse_vendor(folder.name, _read(folder / "vendor.toml")) for folder in folders), slots)
-    sources = {f"{path.parent.name}/{path.name}": _read(path) for path in sorted(templates.glob("*/*.j2"))}
-    return Vendors(found, _renderer(templates, found, sources), _images(firmware, found), zones())
+    return catalogue((parse_vendor(folder.name, _read(folder / "vendor.toml")) for folder in folders), slots)
 
 
 def _renderer(templates: Path, found: Catalogue, sources: Mapping[str, str]) -> Renderer:

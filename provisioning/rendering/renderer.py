@@ -77,12 +77,15 @@ class Renderer:
                 )
         tried: set[Hashable] = set()
         for model in catalogue.models.values() if trials else ():
-            family, shape = (model.vendor, model.family.name), _shape(model)
-            if shape not in tried:
-                for values in _samples(model, thorough=family not in tried):
+            family, alike = (model.vendor, model.family.name), written_alike(model)
+            if alike not in tried:
+                for values in samples(model, thorough=family not in tried):
                     for document in model.documents.values():
-                        self._try(document, model, values)
-            tried |= {family, shape}
+                        try:
+                            self.trial(document, model, values)
+                        except Fault as fault:
+                            raise Fault(f"{fault} (tried with {model.id})") from None
+            tried |= {family, alike}
 
     def render(self, document: Document, model: Model, values: Values) -> bytes:  # noqa: ARG002  the call says whose
         """The same values give the same bytes. Unencodable: `<template>:<line>: what`, without the value."""
@@ -128,22 +131,22 @@ class Renderer:
         wanted = re.compile(rf"(?<![\w.-]){re.escape(parameter)}(?![\w.-])")
         return any(
             wanted.search(self.render(document, model, values).decode(SYNTAXES[document.syntax].charset))
-            for values in _samples(model, thorough=False)
+            for values in samples(model, thorough=False)
             for document in model.documents.values()
             if document.holds != "contacts"
         )
 
-    def _try(self, document: Document, model: Model, values: Values) -> None:
+    def trial(self, document: Document, model: Model, values: Values) -> bytes:
+        """As `render`; whatever a template can do wrong is a Fault: `<template>:<line>: what`."""
         try:
-            self.render(document, model, values)
+            return self.render(document, model, values)
         except Unencodable as error:
-            raise Fault(f"{error} (tried with {model.id})") from None
-        except Exception as error:  # noqa: BLE001  whatever a template can do wrong is the operator's to read
-            line = _line(error, document.template)
-            raise Fault(f"{document.template}:{line}: {error} (tried with {model.id})") from None
+            raise Fault(str(error)) from None
+        except Exception as error:  # noqa: BLE001  it is the operator's to read
+            raise Fault(f"{document.template}:{_line(error, document.template)}: {error}") from None
 
 
-def _shape(model: Model) -> Hashable:
+def written_alike(model: Model) -> Hashable:
     """Models that differ in their name only are written alike."""
     its = {name: value for name, value in model.traits.items() if name != "model"}
     counts = (model.slots, model.keys, model.expansion_modules, model.module_keys, model.line_keys)
@@ -306,7 +309,7 @@ _SAMPLE_SITE = Site(
 _SAMPLE_FIRMWARE = FirmwareValues("1.0", "https://sample.example/firmware/image")
 
 
-def _samples(model: Model, *, thorough: bool) -> Iterator[Values]:
+def samples(model: Model, *, thorough: bool) -> Iterator[Values]:
     """A phone with its first and its last slot filled, and all keys; `thorough`, for one model of a family: also one
     of which nothing is known, one without a line, one with a line in every slot, and one with each choice that a
     setting offers. `provisioning check` tries all of it with every model.
