@@ -31,7 +31,7 @@ def kept(templates: Path) -> list[Path]:
 def works_without_compiling(templates: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     with monkeypatch.context() as patch:
         patch.setattr(renderer, "_check", lambda *_: 1 / 0)
-        patch.setattr(renderer.Renderer, "_try", lambda *_: 1 / 0)
+        patch.setattr(renderer.Renderer, "trial", lambda *_: 1 / 0)
         try:
             load(templates)
         except ZeroDivisionError:
@@ -71,7 +71,7 @@ def test_a_vendor_toml_that_changed_is_tried_again(templates: Path, monkeypatch:
 def test_slots_of_the_operators_own_are_tried_each_time(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(templates)
     with monkeypatch.context() as patch:
-        patch.setattr(renderer.Renderer, "_try", lambda *_: 1 / 0)
+        patch.setattr(renderer.Renderer, "trial", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             load(templates, {"yealink-t46s": 10})
 
