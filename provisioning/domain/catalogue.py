@@ -214,10 +214,12 @@ class Catalogue:
     common: Mapping[str, tuple[Model, Document]]
     "Documents without a MAC in their name, by shape."
     by_prefix: Mapping[str, Vendor]
+    aliases: Mapping[str, Model]
+    "By a further spelling of a model's name, where no model has that for its own."
 
     def model(self, name: str) -> Model:
-        """By its id, in any case. Refused: `model-unknown`."""
-        found = self.models.get(name.lower())
+        """By its id, or by another spelling of it, in any case. Refused: `model-unknown`."""
+        found = self.models.get(name.lower()) or self.aliases.get(name.lower())
         if found is None:
             raise Refused("model-unknown", f"No model is called {name!r}; GET /v1/models lists them.")
         return found
@@ -264,7 +266,12 @@ def catalogue(vendors: Iterable[Vendor], slots: Mapping[str, int] | None = None)
                     )
     if unknown := sorted(own.keys() - models.keys()):
         raise Fault(f"[models] slots: no model is called {unknown[0]!r}")
-    return Catalogue(vendors, models, common, by_prefix)
+    aliases = {
+        f"{model.vendor}-{spelling}".lower(): model
+        for model in reversed(models.values())
+        for spelling in model.aka
+    }
+    return Catalogue(vendors, models, common, by_prefix, aliases)
 
 
 def _with_slots(model: Model, own: Mapping[str, int]) -> Model:

@@ -53,7 +53,8 @@ def _number(field: str, text: str) -> str:
     number = text.translate(_FILLING)
     if not number:
         return ""
-    if _INTERNATIONAL.fullmatch(number):
+    # The 0 of "+33 (0)9 72" is dialled in some countries and in others not: no guess of ours.
+    if _INTERNATIONAL.fullmatch(number) and "(0)" not in text:
         return f"+{number.removeprefix('+').removeprefix('00')}"
     if _SHORT.fullmatch(number):
         # A colleague's extension, or a service of the operator's.

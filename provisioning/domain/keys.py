@@ -30,6 +30,7 @@ NEEDS: Mapping[str, Needs] = {
 }
 "What a key's value is, by its type."
 LONGEST_LABEL = 64
+_SLOT = re.compile("[1-9][0-9]{0,3}", re.ASCII)
 _NUMBER = re.compile(r"\+?[0-9*#.,-]{1,32}", re.ASCII)
 _URL = re.compile(r"https?://[!-~]{1,240}", re.ASCII)
 
@@ -93,7 +94,7 @@ def check(key: Key, model: Model) -> Key:
 def _check_value(key: Key, model: Model) -> None:
     needs = NEEDS[key.type]
     if needs == "slot":
-        good = key.value.isascii() and key.value.isdigit() and 1 <= int(key.value) <= model.slots
+        good = _SLOT.fullmatch(key.value) is not None and int(key.value) <= model.slots
         sentence = f"of a line key is a slot, 1 to {model.slots}"
     elif needs == "number" or (needs == "maybe-number" and key.value):
         good = _NUMBER.fullmatch(key.value) is not None

@@ -25,8 +25,14 @@ _COLUMNS: Mapping[str, str] = {
     "lastname": "surname",
 }
 "By the column's name in lower case; others are left out."
-# What a spreadsheet would take for a formula (OWASP, "CSV injection"); a plus before digits is a number.
-_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9])")
+# What a spreadsheet would take for a formula (OWASP, "CSV injection"); digits after a sign are a number, if all are.
+# Quotes before it may be the name's own: one more is put before them.
+_FORMULA = re.compile(r"'*(?:[=@]|[+-](?![0-9]+\Z))")
+# str.splitlines knows further ones, which are characters of a cell like any other.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_QUOTED = "QUOTED-PRINTABLE"
+# A parameter's value may be quoted, and then hold a colon (RFC 6350 section 3.3).
+_HEAD = re.compile(r'((?:[^":]++|"[^"]*+")*+):(.*)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,14 @@ def read(kind: str, text: str) -> list[Contact]:
     """Unreadable: with all that is wrong, not only the first."""
     found: list[Contact] = []
     errors: list[RowError] = []
-    for row, raw in _csv(text) if kind == "csv" else _vcards(text):
-        try:
-            found.append(check(raw))
-        except Refused as refused:
-            errors.append(RowError(row, str(refused.members.get("field", "")), refused.detail))
+    try:
+        for row, raw in _csv(text) if kind == "csv" else _vcards(text):
+            try:
+                found.append(check(raw))
+            except Refused as refused:
+                errors.append(RowError(row, str(refused.members.get("field", "")), refused.detail))
+    except Unreadable as unreadable:
+        errors += unreadable.errors
     if errors:
         raise Unreadable(errors)
     return found
@@ -64,27 +73,29 @@ def write(kind: str, contacts: Sequence[Contact]) -> str:
 
 
 def _csv(text: str) -> Iterator[tuple[int, Contact]]:
-    lines = text.removeprefix("\ufeff")
-    header = lines.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    rows = csv.reader(lines.splitlines(keepends=True), delimiter=separator, strict=True)
+    # Each with its end, which belongs to the cell where it is quoted.
+    lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text.removeprefix("\ufeff"))
+    separator = max(",;\t", key=lines[0].count)
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    row = 1
     try:
         columns = [_COLUMNS.get(re.sub(r"[^a-z]", "", name.lower()), "") for name in next(rows, [])]
         if not {"name", "surname"} & set(columns):
             raise Unreadable(
                 [RowError(1, "name", f"no column is called name or surname; known are {', '.join(FIELDS)}")]
             )
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            values: dict[str, str] = {}
-            for column, cell in zip(columns, row, strict=False):
-                # Of two columns for one number (workMobile, homeMobile) the first that is filled.
-                if column and not values.get(column):
-                    values[column] = _bare(cell.strip())
-            yield rows.line_num, Contact(**values)
+        row = rows.line_num + 1
+        for cells in rows:
+            if any(cell.strip() for cell in cells):
+                values: dict[str, str] = {}
+                for column, cell in zip(columns, cells, strict=False):
+                    # Of two columns for one number (workMobile, homeMobile) the first that is filled.
+                    if column and not values.get(column):
+                        values[column] = _bare(cell.strip())
+                yield row, Contact(**values)
+            row = rows.line_num + 1
     except csv.Error as error:
-        raise Unreadable([RowError(rows.line_num, "", f"is no CSV: {error}")]) from None
+        raise Unreadable([RowError(row, "", f"is no CSV: {error}")]) from None
 
 
 def _bare(cell: str) -> str:
@@ -108,32 +119,52 @@ def _as_csv(contacts: Sequence[Contact]) -> str:
 
 
 def _vcards(text: str) -> Iterator[tuple[int, Contact]]:
-    # A folded line goes on with a blank (RFC 6350 section 3.2).
-    unfolded = re.sub(r"\r?\n[ \t]", "", text.removeprefix("\ufeff"))
     cards = 0
     card: dict[str, str] | None = None
-    for line in unfolded.splitlines():
-        head, colon, value = line.partition(":")
-        name, *parameters = head.upper().split(";")
+    for line in _unfolded(text.removeprefix("\ufeff")):
+        if (match := _HEAD.fullmatch(line)) is None:
+            continue
+        name, *parameters = match[1].upper().split(";")
         # A group may stand before the name: item1.TEL.
         name = name.rpartition(".")[2]
         if name == "BEGIN":
+            if card is not None:
+                break
             cards, card = cards + 1, {}
         elif name == "END" and card is not None:
             yield cards, Contact(**card)
             card = None
-        elif card is not None and colon:
-            _take(card, name, parameters, value)
+        elif card is not None:
+            _take(card, name, parameters, match[2])
     if not cards:
         raise Unreadable([RowError(1, "", "is no vCard: nothing begins with BEGIN:VCARD")])
     if card is not None:
-        raise Unreadable([RowError(cards, "", "the last card has no END:VCARD")])
+        raise Unreadable([RowError(cards, "", "has no END:VCARD")])
+
+
+def _unfolded(text: str) -> Iterator[str]:
+    """A folded line goes on with a blank (RFC 6350 section 3.2), a quoted-printable one of 2.1 behind a `=`."""
+    pieces, quoted = [""], False
+    for line in _LINE_END.split(text):
+        if quoted and pieces[-1].endswith("="):
+            pieces[-1] = pieces[-1][:-1]
+            pieces.append(line)
+        elif line.startswith((" ", "\t")):
+            pieces.append(line[1:])
+        else:
+            yield "".join(pieces)
+            pieces, quoted = [line], _QUOTED in line.partition(":")[0].upper()
+    yield "".join(pieces)
 
 
 def _take(card: dict[str, str], name: str, parameters: list[str], value: str) -> None:
+    if any(_QUOTED in parameter for parameter in parameters):
+        value = _unquoted(value)
     if name == "N":
         surname, given, *_ = [*_parts(value, ";"), "", ""]
-        card["surname"], card["name"] = surname.strip(), given.strip()
+        # A company's is empty; its FN may have come before.
+        if surname.strip() or given.strip():
+            card["surname"], card["name"] = surname.strip(), given.strip()
     elif name == "FN" and not (card.get("name") or card.get("surname")):
         card["name"] = _plain(value).strip()
     elif name == "CATEGORIES":
@@ -145,8 +176,19 @@ def _take(card: dict[str, str], name: str, parameters: list[str], value: str) ->
             card[kind] = _plain(value).removeprefix("tel:").strip()
 
 
+def _unquoted(value: str) -> str:
+    """RFC 2045 section 6.7. What says UTF-8 is not always, and much that is says nothing."""
+    octets = re.sub(
+        rb"=([0-9A-Fa-f]{2})", lambda match: bytes.fromhex(match[1].decode()), value.encode(errors="surrogatepass")
+    )
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", errors="replace")
+
+
 def _parts(value: str, separator: str) -> list[str]:
-    return [_plain(part) for part in re.split(rf"(?<!\\){separator}", value)]
+    return [_plain(part) for part in re.findall(rf"((?:\\.|[^{separator}])*)(?:{separator}|$)", value)]
 
 
 def _plain(value: str) -> str:

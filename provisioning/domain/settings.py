@@ -21,7 +21,8 @@ Level = Literal["standard", "expert", "admin"]
 Kind = Literal["boolean", "enumeration", "choices", "number", "address", "host", "number-to-dial", "string"]
 Value = bool | int | str | tuple[str, ...]
 
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}", re.ASCII)
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)(?:{_LABEL}\.)*{_LABEL}", re.ASCII)
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}", re.ASCII)
 
 
@@ -70,15 +71,25 @@ class Setting:
             case "address":
                 return _address(given), "an IPv4 or IPv6 address, or empty"
             case "host":
-                return (given if _HOST.fullmatch(given) else None), "a host name or an address"
+                return _host(given), "a host name or an address"
             case "number-to-dial":
                 return (given if not given or _NUMBER.fullmatch(given) else None), "a number to dial, or empty"
         return check_text(self.name, given, self.most), "text"
 
 
+def _host(given: str) -> str | None:
+    # What ends in a number is an IPv4 address or nothing; no name of the DNS does.
+    if ":" in given or given.rpartition(".")[2].isdigit():
+        return _address(given)
+    return given if _HOST.fullmatch(given) else None
+
+
 def _address(given: str) -> str | None:
     if not given:
         return ""
+    # Behind % stands an interface: of this machine, not of the phone, and in any characters.
+    if "%" in given:
+        return None
     try:
         return str(ipaddress.ip_address(given))
     except ValueError:

@@ -47,6 +47,7 @@ class Zone:
     summer: Summer | None
     posix: str
     abbreviation: str
+    "In winter."
 
     @property
     def hours(self) -> str:
@@ -69,7 +70,7 @@ def _signed(minutes: int, *, pad: bool) -> str:
 
 _NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
 _TIME = r"[+-]?[0-9]{1,3}(?::[0-9]{2}){0,2}"
-_RULE = rf"M([0-9]{{1,2}})\.([1-5])\.([0-6])(?:/({_TIME}))?"
+_RULE = rf"M(0?[1-9]|1[0-2])\.([1-5])\.([0-6])(?:/({_TIME}))?"
 _TZ = re.compile(rf"({_NAME})({_TIME})(?:({_NAME})({_TIME})?,{_RULE},{_RULE})?", re.ASCII)
 
 
@@ -86,7 +87,7 @@ def parse(name: str, posix: str) -> Zone:
         start, end = (_change(*rules[i : i + 4]) for i in (0, 4))
         if forward < 0:
             # Europe/Dublin calls its summer time standard, and its winter time a saving of -60.
-            offset, forward, start, end = offset + forward, -forward, end, start
+            offset, forward, start, end, standard = offset + forward, -forward, end, start, summer_name
         summer = Summer(forward, start, end)
     return Zone(name, offset, summer, posix, standard.strip("<>"))
 

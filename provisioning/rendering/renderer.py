@@ -4,11 +4,13 @@ Everything that can be wrong with a template shows when the renderer is made, be
 listens.
 """
 
+import hashlib
 import itertools
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields, replace
-from typing import NoReturn
+from types import CodeType
+from typing import NamedTuple, NoReturn
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 
@@ -37,9 +39,29 @@ _NAMES = (nodes.Getattr, nodes.Name)
 _ELSEWHERE = {"zone": "time_zone", "poll_minutes": "poll_minutes", "encryption_key": "encrypt_configuration"}
 
 
+class Compiled(NamedTuple):
+    """A template that was found good."""
+
+    code: CodeType
+    settings: frozenset[str]
+    "Those that it uses."
+
+
 class Renderer:
-    def __init__(self, catalogue: Catalogue, sources: Mapping[str, str]) -> None:
-        """`sources`: text by path below templates/phones. Fault: `<template>:<line>: what is wrong`."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        sources: Mapping[str, str],
+        compiled: MutableMapping[str, Compiled] | None = None,
+        *,
+        trials: bool = True,
+    ) -> None:
+        """`sources`: text by path below templates/phones. Fault: `<template>:<line>: what is wrong`.
+
+        `compiled`: what was compiled of the same text earlier, by syntax, name and text; what is missing is added.
+        `trials`: False where all of it was tried already, with the same catalogue.
+        """
+        compiled = {} if compiled is None else compiled
         environments = {name: _environment(syntax) for name, syntax in SYNTAXES.items()}
         self._templates: dict[str, Template] = {}
         self._uses: dict[str, frozenset[str]] = {}
@@ -50,12 +72,11 @@ class Renderer:
                     f"{model.vendor}/vendor.toml: {document.name}: {document.template} has another syntax elsewhere"
                 )
             if document.template not in self._templates:
-                self._templates[document.template], tree = _compile(
-                    environments[document.syntax], document.template, sources, model.vendor
+                self._templates[document.template], self._uses[document.template] = _compile(
+                    environments[document.syntax], document, sources, model.vendor, compiled
                 )
-                self._uses[document.template] = _settings_used(tree)
         tried: set[Hashable] = set()
-        for model in catalogue.models.values():
+        for model in catalogue.models.values() if trials else ():
             family, alike = (model.vendor, model.family.name), written_alike(model)
             if alike not in tried:
                 for values in samples(model, thorough=family not in tried):
@@ -156,18 +177,26 @@ def _environment(syntax: Syntax) -> Environment:
 
 
 def _compile(
-    environment: Environment, name: str, sources: Mapping[str, str], vendor: str
-) -> tuple[Template, Sequence[nodes.Node]]:
+    environment: Environment,
+    document: Document,
+    sources: Mapping[str, str],
+    vendor: str,
+    compiled: MutableMapping[str, Compiled],
+) -> tuple[Template, frozenset[str]]:
+    name = document.template
     if name not in sources:
         raise Fault(f"{name}: is named by {vendor}/vendor.toml, but there is no such file")
-    try:
-        tree = environment.parse(sources[name], name, name)
-        # Walked once, and compiled as it was checked: parsing it again would double what a start takes.
-        walked = list(tree.find_all(nodes.Node))
-        _check(walked, name)
-        return Template.from_code(environment, environment.compile(tree, name, name), {}), walked
-    except TemplateSyntaxError as error:
-        raise Fault(f"{name}:{error.lineno}: {error.message}") from None
+    key = f"{document.syntax} {name} {hashlib.sha256(sources[name].encode()).hexdigest()}"
+    if (known := compiled.get(key)) is None:
+        try:
+            tree = environment.parse(sources[name], name, name)
+            # Walked once, and compiled as it was checked: parsing it again would double what it takes.
+            walked = list(tree.find_all(nodes.Node))
+            _check(walked, name)
+            known = compiled[key] = Compiled(environment.compile(tree, name, name), _settings_used(walked))
+        except TemplateSyntaxError as error:
+            raise Fault(f"{name}:{error.lineno}: {error.message}") from None
+    return Template.from_code(environment, known.code, {}), known.settings
 
 
 def _settings_used(tree: Sequence[nodes.Node]) -> frozenset[str]:
@@ -180,7 +209,7 @@ def _settings_used(tree: Sequence[nodes.Node]) -> frozenset[str]:
 def _check(tree: Sequence[nodes.Node], name: str) -> None:
     names = [node for node in tree if isinstance(node, nodes.Name)]
     # A name that is set in one branch only may be used in another; whether it is, the trial renderings tell.
-    own = {node.name for node in names if node.ctx != "load"}
+    own = {node.name for node in names if node.ctx != "load"} | {n.name for n in tree if isinstance(n, nodes.Macro)}
     for node in names:
         if node.name not in own and node.name not in _GIVEN:
             _refuse(name, node, f"{node.name!r} is not given to templates; there are {', '.join(VARIABLES)}")

@@ -254,7 +254,7 @@ def test_a_vendor_without_models():
 
 def test_models_are_found_in_any_case():
     found = catalogue([parse_vendor("acme", ACME)])
-    assert found.model("ACME-Two") is found.models["acme-two"]
+    assert found.model("ACME-Two") is found.model("acme-II") is found.models["acme-two"]
     with pytest.raises(Refused, match="No model is called 'acme-three'") as refusal:
         found.model("acme-three")
     assert refusal.value.code == "model-unknown"
