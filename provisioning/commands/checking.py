@@ -35,6 +35,9 @@ def add(commands: Any) -> None:
     )
     common(check)
     check.add_argument(
+        "--vendor", action="append", metavar="FOLDER", help="read only this vendor's documents (may be repeated)"
+    )
+    check.add_argument(
         "--parameters",
         type=Path,
         metavar="DIR",
@@ -80,7 +83,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     results.look("catalogue, templates and firmware", lambda: _load(settings, loaded))
     known = loaded[0] if loaded else None
     if known is not None:
-        for vendor in known.catalogue.vendors:
+        for vendor in _chosen(known, arguments.vendor):
             results.look(
                 f"documents of {vendor.folder}",
                 lambda vendor=vendor: _prove(settings, known, vendor, names, silent=arguments.json),  # type: ignore[misc]
@@ -107,6 +110,16 @@ def _load(settings: Config, loaded: list[Vendors]) -> str:
     known = vendors.load(settings.paths.templates, settings.paths.firmware, settings.models.by_model)
     loaded.append(known)
     return f"{len(known.catalogue.models)} models, {len(known.images)} firmware images"
+
+
+def _chosen(known: Vendors, folders: list[str] | None) -> list[Vendor]:
+    if folders is None:
+        return list(known.catalogue.vendors)
+    there = {vendor.folder: vendor for vendor in known.catalogue.vendors}
+    for folder in folders:
+        if folder not in there:
+            raise Fault(f"--vendor {folder}: no vendor's folder is called so; there are {', '.join(there)}")
+    return [there[folder] for folder in folders]
 
 
 def _sound(known: Vendors | None) -> Vendors:

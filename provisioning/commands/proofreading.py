@@ -33,6 +33,8 @@ _HOSTILE = (
 _FRAGMENTS = {"username": tuple("-_.!~*'()&=+$,;?/"), "password": _HOSTILE, "display_name": _HOSTILE}
 _MAC_TAIL = "a1b2c3"
 _SECRET = "0" * 32
+_MOST_SLOTS = 16
+_MOST_PLACES = 4
 _MOST_MODELS = 3
 "Named with one fault; it counts the others."
 
@@ -113,6 +115,8 @@ class _Reading:
         self.mac = Mac(f"{next(iter(vendor.prefixes), '020000')}{_MAC_TAIL}")
         self.texts: dict[str, str] = {}
         "Templates as they are written, by name."
+        self.lost: dict[tuple[str, str], str] = {}
+        "What is told of a value that is not read back, by (place, which)."
 
     def all(self) -> None:
         carried: dict[str, Mapping[str, str]] = {}
@@ -126,10 +130,9 @@ class _Reading:
                         carried[document.template] = self._each_fragment(model, document)
                     for count in sorted({0, 1, model.slots}):
                         self._read(model, document, self._lines(count, carried[document.template]))
-            # What else a template can be given, the settings' choices above all: once where models are written alike.
-            if written_alike(model) not in tried:
-                tried.add(written_alike(model))
-                self._samples(model)
+            # What else a template can be given, the settings' choices above all; read once of models written alike.
+            self._samples(model, read=written_alike(model) not in tried)
+            tried.add(written_alike(model))
 
     def _values(self, model: Model, lines: Sequence[Line]) -> Values:
         return compose.stage1(self.site, model, self.mac, _SECRET, Held(list(enumerate(lines, 1))))
@@ -168,9 +171,7 @@ class _Reading:
     def _stage0(self, model: Model, document: Document) -> None:
         read = self._configuration(model, document, compose.stage0(self.site, model))
         if read is not None and read.lines:
-            self.proof.fault(
-                f"{document.template}: {document.name}: a phone that shows no proof is given a line", model
-            )
+            self.proof.fault(f"{document.template}: {document.name}: without a proof the phone is given a line", model)
 
     def _read(self, model: Model, document: Document, lines: Sequence[Line]) -> None:
         read = self._configuration(model, document, self._values(model, lines))
@@ -200,7 +201,9 @@ class _Reading:
     def _told_otherwise(self, model: Model, document: Document, what: str, wanted: str, found: str) -> None:
         also = r"|\.label\b" if what == "display_name" else ""
         place = self._place(document, rf"\.{what}\b{also}")
-        self.proof.fault(f"{place}: {what} {wanted!r} is read back as {found!r}", model)
+        # The first value that is lost tells it; the others would only repeat it.
+        sentence = self.lost.setdefault((place, what), f"{place}: {what} {wanted!r} is read back as {found!r}")
+        self.proof.fault(sentence, model)
 
     def _fitted(self, document: Document, name: str) -> str:
         """A name, and nothing but a name, may be made shorter or simpler, where the template says so by a filter."""
@@ -210,10 +213,14 @@ class _Reading:
         most = re.search(r"\|\s*cut\((\d+)\)", source)
         return cut(name, int(most[1])) if most else name
 
-    def _samples(self, model: Model) -> None:
+    def _samples(self, its: Model, *, read: bool) -> None:
+        # What a setting does is the same for each of a multicell's thousand slots; those were all read above.
+        model = replace(its, slots=min(its.slots, _MOST_SLOTS))
         for values in samples(model, thorough=True):
             for document in model.documents.values():
-                if document.holds == "contacts":
+                if not read:
+                    self._body(model, document, values)
+                elif document.holds == "contacts":
                     self._contacts(model, document, values)
                 else:
                     self._configuration(model, document, values)
@@ -244,7 +251,8 @@ class _Reading:
             return None
 
     def _refused(self, model: Model, document: Document, error: Exception) -> None:
-        self.proof.fault(f"{document.template}: {document.name}: the phone cannot read it: {error!r}", model)
+        told = str(error) if isinstance(error, ValueError) else repr(error)
+        self.proof.fault(f"{document.template}: {document.name}: the phone cannot read it: {told}", model)
 
     def _body(self, model: Model, document: Document, values: Values) -> bytes | None:
         self.proof.documents += 1
@@ -259,16 +267,16 @@ class _Reading:
             return
         for name in {self.dialect.oracle_name(key) for key in settings}:
             if name not in self.known:
-                # Without its indexes, as the template has it.
-                spelled = ".*".join(map(re.escape, name.split("#")))
+                # Without its indexes, and without the elements around it, as the template has it.
+                spelled = ".*".join(map(re.escape, re.split(r"[ /@]", name)[-1].split("#")))
                 place = self._place(document, spelled)
                 self.proof.fault(f"{place}: {name!r} is no parameter that is known, nor [cited] in vendor.toml", model)
 
     def _place(self, document: Document, pattern: str) -> str:
-        """The template's first line that looks so."""
-        lines = self._source(document).splitlines()
-        found = next((number for number, line in enumerate(lines, 1) if re.search(pattern, line)), None)
-        return document.template if found is None else f"{document.template}:{found}"
+        """The template, and its lines that look so."""
+        lines = enumerate(self._source(document).splitlines(), 1)
+        found = [str(number) for number, line in lines if re.search(pattern, line)]
+        return f"{document.template}:{','.join(found[:_MOST_PLACES])}" if found else document.template
 
     def _source(self, document: Document) -> str:
         name = document.template
