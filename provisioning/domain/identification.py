@@ -34,8 +34,6 @@ class Identifier:
         said = self.of_agent(agent)
         name = path.partition("?")[0].rpartition("/")[2]
         in_path = macs.find(name)
-        if in_path is not None and in_path[0] == "000000000000":
-            in_path = None
         mac = certificate or (in_path[0] if in_path else None) or said.mac
         common = self._catalogue.common.get(name.lower())
         vendor = said.vendor or (common[0].vendor if common else None)
@@ -47,16 +45,21 @@ class Identifier:
         return Identity(vendor, model, said.firmware, mac)
 
     def of_agent(self, agent: str) -> Identity:
+        found = self._matched(agent)
+        return self._said(*found) if found else Identity()
+
+    def _matched(self, agent: str) -> tuple[Vendor, re.Match[str]] | None:
         text = agent[:_LONGEST_AGENT]
         for vendor in self._catalogue.vendors:
             for pattern in vendor.agents:
                 if (match := pattern.search(text)) is not None:
-                    return self._said(vendor, match)
-        return Identity()
+                    return vendor, match
+        return None
 
     def _said(self, vendor: Vendor, match: re.Match[str]) -> Identity:
         given = match.groupdict()
-        known = self._spellings[vendor.folder].get(_plain(given["model"]))
+        # A pattern may do without a model, as phones do while they start.
+        known = self._spellings[vendor.folder].get(_plain(given["model"] or ""))
         try:
             mac = macs.parse(given["mac"]) if given.get("mac") else None
         except ValueError:
@@ -69,16 +72,17 @@ class Identifier:
 
     def mismatch(self, agent: str, mac: Mac, model: Model) -> dict[str, str]:
         """In what a phone that is recorded as this MAC and model calls itself something else; empty: in nothing."""
-        said, found = self.of_agent(agent), {}
+        if (matched := self._matched(agent)) is None:
+            return {}
+        said, found = self._said(*matched), {}
         if said.mac is not None and said.mac != mac:
             found["mac"] = str(said.mac)
         if said.vendor is not None and said.vendor != model.vendor:
             found["vendor"] = said.vendor
-        if said.model is not None and said.model != model.id:
-            # Models that differ by hardware revision or colour may call themselves alike.
-            alike = _plain(said.model.removeprefix(f"{model.vendor}-")) in (_plain(model.name), *map(_plain, model.aka))
-            if not alike:
-                found["model"] = said.model
+        # Models that differ by hardware revision or colour may call themselves alike.
+        alike = _plain(matched[1]["model"] or "") in map(_plain, (model.name, *model.aka))
+        if said.model is not None and said.model != model.id and not alike:
+            found["model"] = said.model
         return found
 
 

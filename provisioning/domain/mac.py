@@ -10,6 +10,8 @@ _PAIR = "[0-9A-Fa-f]{2}"
 _MAC = re.compile(rf"{_PAIR}([:.-]?)(?:{_PAIR}\1){{4}}{_PAIR}", re.ASCII)
 _DOTTED = re.compile(r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}", re.ASCII)
 _MAC_IN_NAME = re.compile(rf"(?<![0-9A-Fa-f]){_MAC.pattern}(?![0-9A-Fa-f])", re.ASCII)
+_NOBODYS = "000000000"
+"What begins so is the number of a file that many phones ask for: y000000000066.cfg, 000000000000.cfg."
 _SEPARATORS = str.maketrans("", "", ":.-")
 
 
@@ -26,6 +28,8 @@ def find(name: str) -> tuple[Mac, str] | None:
     if match is None:
         return None
     mac = Mac(match.group().translate(_SEPARATORS).lower())
+    if mac.startswith(_NOBODYS):
+        return None
     return mac, f"{name[: match.start()]}{{mac}}{name[match.end() :]}".lower()
 
 

@@ -11,7 +11,6 @@ from provisioning.domain.mac import Mac
 LOGIN = "login"
 "The directory that asks for a user name and password."
 CODE_DIGITS = 6
-NOBODY = "000000000000"
 
 _DIGITS = f"[0-9]{{{CODE_DIGITS}}}"
 # No directory but what is shown: nothing of a request's text ever becomes a path.
@@ -57,8 +56,7 @@ def _read(raw_path: str) -> Asked | None:
     if (match := _PATH.fullmatch(path)) is None:
         return None
     found = macs.find(match[2])
-    # The zeros of Yealink's y000000000000.boot, which all of its phones ask for, are no phone's.
-    if found is None or found[0] == NOBODY:
+    if found is None:
         return Asked(match[2], match[2].lower(), None, **_shown(match[1]))
     return Asked(match[2], found[1], found[0], **_shown(match[1]))
 

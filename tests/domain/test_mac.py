@@ -69,6 +69,11 @@ def test_a_mac_is_found_in_a_file_name(name: str, mac: str, shape: str):
     assert macs.find(name) == (mac, shape)
 
 
+@pytest.mark.parametrize("name", ["y000000000066.cfg", "y000000000000.boot", "000000000000-license.cfg"])
+def test_a_number_in_twelve_digits_is_no_mac(name: str):
+    assert macs.find(name) is None
+
+
 @pytest.mark.parametrize("name", ["snomD785.htm", "001565a1b2c.cfg", "001565a1b2c34.cfg", "a001565a1b2c3.cfg", ""])
 def test_a_name_without_a_whole_mac_has_none(name: str):
     assert macs.find(name) is None
