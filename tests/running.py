@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-STARTS_WITHIN = 15.0
+STARTS_WITHIN = 60.0
 PROGRAM = ("-m", "provisioning")
 "What Python is given; a proof puts a wrapper around it."
 
