@@ -98,7 +98,7 @@ async def test_what_is_not_there_and_what_a_model_has_not(api: Api) -> None:
     await api.phone("02c0dea40004", "linphone-desktop", "absent")
     refused = await api.post("/v1/phones/02c0dea40004/phonebook", ADA)
     assert (refused.status, refused.code) == (501, "unsupported-by-model")
-    for number in ("1", "x", "9" * 30):
+    for number in ("1", "9" * 30):
         refused = await api.call("DELETE", f"/v1/accounts/absent/phonebook/{number}")
         assert (refused.status, refused.code) == (404, "contact-not-found")
 
