@@ -1,8 +1,11 @@
 """`provisioning check`: what is wrong in a vendor's folder is found and named before a phone meets it."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,3 +212,21 @@ def test_a_person_sees_how_far_it_is_and_a_program_does_not(folder: Folder) -> N
     asked = folder.server.command("check", "--json")
     assert asked.stderr == ""
     assert json.loads(asked.stdout)["ok"] is True
+
+
+def test_an_installation_without_a_database_is_told_so_and_gets_none(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    done = subprocess.run(
+        [sys.executable, "-m", "provisioning", "check", "--json", "--vendor", "linphone"],
+        env=os.environ | {"PROVISIONING__DATA__DIR": str(data)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    results = {its["part"]: its for its in json.loads(done.stdout)["results"]}
+    assert results["database"]["result"] == results["phones and models"]["result"] == "fault"
+    assert "init" in results["phones and models"]["told"]
+    assert results["documents of linphone"]["result"] == "ok"
+    assert not data.exists()

@@ -160,6 +160,7 @@ def _summary(vendor: Vendor, proofs: list[Proof], names: Names | None) -> str:
 
 
 def _check_phones(settings: Config, known: Vendors | None) -> str:
+    check_schema(settings.database_path)
     app.check_phones_in_use(settings, _sound(known))
     return "no phone is without its model, no line is in a slot that its model lacks"
 
