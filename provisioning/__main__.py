@@ -3,7 +3,18 @@
 import argparse
 import sys
 
-from provisioning.commands import changes, doctor, inventory, life, oversight, serving, upkeep
+from provisioning.commands import (
+    changes,
+    checking,
+    choosing,
+    doctor,
+    inventory,
+    life,
+    oversight,
+    serving,
+    strangers,
+    upkeep,
+)
 from provisioning.commands.output import run
 
 
@@ -15,9 +26,12 @@ def parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serving.add(commands)
+    checking.add(commands)
     inventory.add(commands)
+    strangers.add(commands)
     changes.add(commands)
     life.add(commands)
+    choosing.add(commands)
     upkeep.add(commands)
     oversight.add(commands)
     doctor.add(commands)

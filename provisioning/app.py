@@ -116,6 +116,12 @@ def serve(config: Config, announce: Callable[[Listening, Vendors], None]) -> int
 def load_vendors(config: Config) -> Vendors:
     """The catalogue, checked also against what the database's phones use."""
     known = vendors.load(config.paths.templates, config.paths.firmware, config.models.by_model)
+    check_phones_in_use(config, known)
+    return known
+
+
+def check_phones_in_use(config: Config, known: Vendors) -> None:
+    """Fault: of all models that phones have and the catalogue has not, or has with fewer slots than are in use."""
     engine = create_engine(URL.create("sqlite", database=str(config.database_path)))
     try:
         with engine.connect() as connection:
@@ -124,15 +130,16 @@ def load_vendors(config: Config) -> Vendors:
             beyond = stored_phones.beyond_their_slots(connection, slots)
     finally:
         engine.dispose()
-    for model in sorted(used - set(slots)):
-        raise Fault(f"phones of the model {model} exist, but no vendor's folder has it")
+    unknown = sorted(used - set(slots))
+    faults = [f"phones of the model {model} exist, but no vendor's folder has it" for model in unknown]
     for model, macs in sorted(beyond.items()):
         shown = ", ".join(map(spelled, macs[:_MOST_NAMED])) + (", ..." if len(macs) > _MOST_NAMED else "")
-        raise Fault(
+        faults.append(
             f"the model {model} has {slots[model]} slots, but lines are in higher ones of {len(macs)} phones: {shown}; "
             "detach them first, or give the model its slots back"
         )
-    return known
+    if faults:
+        raise Fault("\n".join(faults))
 
 
 def _fit_slots(config: Config, known: Vendors) -> None:

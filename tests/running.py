@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-STARTS_WITHIN = 15.0
+STARTS_WITHIN = 60.0
 PROGRAM = ("-m", "provisioning")
 "What Python is given; a proof puts a wrapper around it."
 
@@ -97,7 +97,7 @@ class Server:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

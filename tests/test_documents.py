@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from provisioning import config
-from provisioning.domain.catalogue import parse_vendor
+from provisioning.domain.catalogue import Vendor, parse_vendor
 from provisioning.management.routes import ROUTES
 from provisioning.simulator import dialects
 
@@ -44,9 +44,38 @@ def test_the_vendor_guide_names_every_field_of_vendor_toml() -> None:
         assert f"`{field}`" in guide, field
 
 
+def vendors() -> list[Vendor]:
+    paths = (ROOT / "templates" / "phones").glob("*/vendor.toml")
+    return [parse_vendor(path.parent.name, path.read_text("utf-8")) for path in paths]
+
+
+def test_every_vendor_has_a_page_and_the_readme_counts_them() -> None:
+    found = vendors()
+    assert {vendor.folder for vendor in found} == {path.stem for path in (ROOT / "docs" / "vendors").glob("*.md")}
+    counted = f"{sum(len(vendor.models) for vendor in found)} models of {len(found)} vendors"
+    assert counted in (ROOT / "README.md").read_text(), counted
+
+
+def test_the_models_that_the_operator_hands_out_are_there() -> None:
+    """By the names under which docs/vendors and the operator's own lists have them."""
+    models = {model.id for vendor in vendors() for model in vendor.models}
+    handed_out = {
+        "cisco": "spa112 spa504g spa508g spa525g cp-6861 cp-7832 cp-7841 cp-8841 cp-8851 cp-8861 ata191 pap2t",
+        "gigaset": "c530ip c610ip de410ip de900ip maxwell3 n670",
+        "yealink": "t41p t41s t46g t46s t53 t53w t54w t58wpro t73w t85w t88wpro w53p w56p w70b ax83h ax86r cp860 cp920 "
+        "cp925 cp960",
+        "fanvil": "v65 v66pro w620w",
+        "grandstream": "ht802",
+        "polycom": "ip5000",
+        "lg": "ip8815 ip8820 ip8830 ip8840",
+        "technicolor": "tb30 st2030",
+    }
+    wanted = {f"{vendor}-{name}" for vendor, names in handed_out.items() for name in names.split()}
+    assert wanted - models == set()
+
+
 def test_every_family_has_a_simulated_phone() -> None:
-    for path in (ROOT / "templates" / "phones").glob("*/vendor.toml"):
-        vendor = parse_vendor(path.parent.name, path.read_text("utf-8"))
+    for vendor in vendors():
         for family in vendor.families:
             assert dialects.of(vendor.folder, family.name)
 

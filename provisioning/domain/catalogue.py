@@ -13,11 +13,11 @@ from typing import Any
 from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac, prefix
 
-SYNTAXES = ("key-value", "colon", "quoted", "ini", "xml", "xml-ascii", "xml-latin1")
+SYNTAXES = ("key-value", "colon", "quoted", "ini", "ini-latin1", "xml", "xml-ascii", "xml-latin1")
 "How a document carries values: rendering/encoders.py."
 CIPHERS = ("yealink-aes", "openssl-md5", "openssl-md5-gzip", "openssl-md5-base64", "aes128gcm")
 "How a whole document can be encrypted: rendering/encryption.py."
-HOLDS = ("nothing", "lines", "contacts")
+HOLDS = ("nothing", "directory", "lines", "contacts")
 CONFIDENCES = ("guide", "peer", "conflict")
 CERTIFICATE_FIELDS = ("CN", "S")
 TLS_FLOORS = ("", "1.0", "1.1", "1.2", "1.3")
@@ -48,7 +48,10 @@ class Document:
     "Path below templates/phones."
     content_type: str
     holds: str
-    "Of HOLDS: the phone's lines or its phonebook, so it is served only on a proof (stage 1); or neither."
+    """Of HOLDS: the phone's lines or its phonebook, so it is served only on a proof (stage 1); or neither.
+
+    directory: nothing of the phone, but the URL of the directory in which it is asked for, where its own
+    files stand too. For phones that are told that URL by a file whose name has no MAC."""
     syntax: str
     encryption: str | None = None
     "It is encrypted so, with the phone's own key, where that is chosen for the phone and the phone has the key."
@@ -68,7 +71,7 @@ class Document:
 
     @property
     def stage(self) -> int:
-        return 0 if self.holds == "nothing" else 1
+        return 0 if self.holds in ("nothing", "directory") else 1
 
     def name_for(self, mac: Mac) -> str:
         return fill_mac(self.name, mac)
@@ -211,10 +214,12 @@ class Catalogue:
     common: Mapping[str, tuple[Model, Document]]
     "Documents without a MAC in their name, by shape."
     by_prefix: Mapping[str, Vendor]
+    aliases: Mapping[str, Model]
+    "By a further spelling of a model's name, where no model has that for its own."
 
     def model(self, name: str) -> Model:
-        """By its id, in any case. Refused: `model-unknown`."""
-        found = self.models.get(name.lower())
+        """By its id, or by another spelling of it, in any case. Refused: `model-unknown`."""
+        found = self.models.get(name.lower()) or self.aliases.get(name.lower())
         if found is None:
             raise Refused("model-unknown", f"No model is called {name!r}; GET /v1/models lists them.")
         return found
@@ -261,7 +266,12 @@ def catalogue(vendors: Iterable[Vendor], slots: Mapping[str, int] | None = None)
                     )
     if unknown := sorted(own.keys() - models.keys()):
         raise Fault(f"[models] slots: no model is called {unknown[0]!r}")
-    return Catalogue(vendors, models, common, by_prefix)
+    aliases = {
+        f"{model.vendor}-{spelling}".lower(): model
+        for model in reversed(models.values())
+        for spelling in model.aka
+    }
+    return Catalogue(vendors, models, common, by_prefix, aliases)
 
 
 def _with_slots(model: Model, own: Mapping[str, int]) -> Model:

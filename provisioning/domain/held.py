@@ -19,3 +19,4 @@ class Held:
     keys: Sequence[Key] = ()
     parameters: Sequence[tuple[str, str]] = ()
     contacts: Sequence[Contact] = ()
+    revision: int = 0

@@ -33,9 +33,10 @@ class Identifier:
         """Of each thing the strongest evidence: a certificate before a path, a path before a User-Agent."""
         said = self.of_agent(agent)
         name = path.partition("?")[0].rpartition("/")[2]
-        in_path = macs.find(name)
-        mac = certificate or (in_path[0] if in_path else None) or said.mac
         common = self._catalogue.common.get(name.lower())
+        # A common file's name may hold twelve digits that are nobody's: y000000000096.cfg.
+        in_path = macs.find(name) if common is None else None
+        mac = certificate or (in_path[0] if in_path else None) or said.mac
         vendor = said.vendor or (common[0].vendor if common else None)
         if vendor is None and mac is not None and (owner := self._catalogue.of_prefix(mac)) is not None:
             vendor = owner.folder

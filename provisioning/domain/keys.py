@@ -55,6 +55,14 @@ class Key:
         return f"{self.module}.{self.number}" if self.module else str(self.number)
 
 
+def place(text: str) -> tuple[int, int]:
+    """Of `5`, or of `1.5` for the fifth key of the first expansion module."""
+    module, dot, number = text.rpartition(".")
+    if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in ([module, number] if dot else [number])):
+        raise Refused("key-unknown", "A key is written as 5, or 1.5 on the first expansion module.", key=text[:20])
+    return int(module or 0), int(number)
+
+
 def check(key: Key, model: Model) -> Key:
     """Refused: `key-unknown` where the model has no such key, `unsupported-by-model` where it cannot do that."""
     its = f"A {model.vendor_name} {model.name}"

@@ -30,7 +30,7 @@ def application(management: Management) -> web.Application:
     app.cleanup_ctx.append(_callers)
     app.on_response_prepare.append(_name)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, _pattern(route.path), route.handler)
     description = msgspec.json.encode(openapi.describe(ROUTES))
 
     async def describe(_: web.Request) -> web.Response:
@@ -38,6 +38,11 @@ def application(management: Management) -> web.Application:
 
     app.router.add_get(openapi.PATH, describe)
     return app
+
+
+def _pattern(path: str) -> str:
+    """A contact and a key are numbers, so that `phonebook/import` and `keys/copy` are neither."""
+    return path.replace("{contact}", r"{contact:\d+}").replace("{key}", r"{key:[\d.]+}")
 
 
 async def _callers(app: web.Application) -> AsyncIterator[None]:

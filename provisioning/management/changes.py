@@ -83,6 +83,7 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
     if phone.life.returned_at is not None:
         raise Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
     number = rules.free_slot(phone.phone, slot)
+    _fits(connection, terms, phone.phone.model, line)
     try:
         if not phones.fill(connection, phone.id, number, stored.id):
             raise Refused("slot-taken", f"Slot {number} was taken a moment ago.")
@@ -193,8 +194,19 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
         raise Refused("line-exists", "Another line has this username at this domain.") from None
     if stored.mac is not None:
         phone = find_phone(connection, terms, stored.mac)
+        _fits(connection, terms, phone.phone.model, line)
         operation(connection, terms, "update", phone, line=line, slot=stored.slot)
     return find_line(connection, terms, line)
+
+
+def _fits(connection: Connection, terms: Terms, model: str, line: str) -> None:
+    """A line that the phone's dialect cannot carry would cost the phone its whole configuration."""
+    known = terms.catalogue.models.get(model)
+    whole = lines.whole(connection, terms.keys, line)
+    why = None if known is None or whole is None else terms.vendors.renderer.cannot_carry(known, whole)
+    if known is not None and why is not None:
+        its = f"A {known.vendor_name} {known.name}"
+        raise Refused("line-unfit", f"{its} cannot hold the line {line}: {why}.", line=line)
 
 
 def remove_line(connection: Connection, terms: Terms, line: str) -> None:
@@ -238,6 +250,7 @@ def new_phone(
             raise Refused("other-account", f"The line {main_line} belongs to another account than the phone.")
         if line.mac is not None:
             raise rules.already_attached(line.mac)
+        _fits(connection, terms, known.id, main_line)
         phones.fill(connection, phone_id, rules.MAIN, line.id)
         phones.tell(connection, phone_id, terms.now, "attach", line=main_line, slot=rules.MAIN)
     return find_phone(connection, terms, mac), secret
@@ -272,6 +285,8 @@ def change_phone(
                 "slots-in-use",
                 f"A {known.vendor_name} {known.name} has {known.slots} slots; lines are in slots {used}.",
             )
+        for slot in phone.phone.lines:
+            _fits(connection, terms, known.id, slot.line or "")
         columns["model"] = known.id
         phones.set_slot_count(connection, phone.id, len(phone.phone.slots), known.slots)
     if columns:

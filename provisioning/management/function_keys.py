@@ -3,6 +3,7 @@
 from aiohttp import web
 from sqlalchemy import Connection
 
+from provisioning.domain import keys as key_rules
 from provisioning.domain.errors import Refused
 from provisioning.domain.keys import Key
 from provisioning.management import bodies, choosing, views
@@ -31,7 +32,7 @@ async def put_keys(request: web.Request) -> web.Response:
 
 async def put_key(request: web.Request) -> web.Response:
     wanted = await body(request, bodies.KeyChange)
-    module, number = _place(request.match_info["key"])
+    module, number = key_rules.place(request.match_info["key"])
     key = Key(module, number, wanted.type, wanted.value, wanted.label)
     return await _put(request, [key], reboot=wanted.auto_reboot)
 
@@ -64,11 +65,3 @@ async def _put(request: web.Request, keys: list[Key], *, reboot: bool) -> web.Re
 
 def _key(given: bodies.NewKey) -> Key:
     return Key(given.module, given.number, given.type, given.value, given.label)
-
-
-def _place(text: str) -> tuple[int, int]:
-    """`5`, or `1.5` for the fifth key of the first expansion module."""
-    module, dot, number = text.rpartition(".")
-    if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in ([module, number] if dot else [number])):
-        raise Refused("key-unknown", "A key is written as 5, or 1.5 on the first expansion module.", key=text[:20])
-    return int(module or 0), int(number)

@@ -31,6 +31,7 @@ STATUS = {
     "phone-exists": 409,
     "phone-has-lines": 409,
     "line-already-attached": 409,
+    "line-unfit": 409,
     "line-not-attached": 409,
     "already-main-line": 409,
     "no-free-slot": 409,

@@ -138,7 +138,7 @@ class Documents:
                 response = await self._image(request, asked)
             elif (common := self._common.get(asked.name.lower())) is not None:
                 # Before any MAC is looked for: the digits of y000000000066.cfg are none.
-                response = self._respond(request, common)
+                response = self._respond(request, self._below(asked) or common)
             elif asked.mac is None:
                 response = _plain(404, _NOT_FOUND)
             else:
@@ -224,7 +224,7 @@ class Documents:
                 document=document.name_for(mac),
                 keyed_by=rendered.keyed_by,
             )
-        if document.encryption and (document.always_encrypted or _has_the_key(found, rendered)):
+        if document.encryption and (document.always_encrypted or _has_the_key(found)):
             rendered = self._encrypted(found, document, rendered, asked.secret)
         return self._respond(request, rendered), visit
 
@@ -238,6 +238,8 @@ class Documents:
         if encrypted is None:
             body = encryption.encrypt(document.encryption, plain.body, compose.encryption_key(secret))
             encrypted = self._rendered(plain.revision, document, body, plain.addresses)
+            if document.encryption in encryption.CONTENT_CODINGS:
+                encrypted = replace(encrypted, head=ready.coded(encrypted.head, document.encryption))
             self._cache.put(found.id, variant, encrypted)
         return encrypted
 
@@ -321,6 +323,7 @@ class Documents:
         A phone that was returned is told that it has none, and no secret.
         """
         held = self._reader.held(found.id, self._site.settings, contacts=document.holds == "contacts")
+        held = replace(held, revision=found.revision)
         secret = self._reader.secret(found.id, found.mac) if found.returned_at is None else None
         values = compose.stage1(self._site, model, found.mac, secret, held)
         body = self._renderer.render(document, model, values)
@@ -330,6 +333,15 @@ class Documents:
         if secret is not None and values.phone.encryption_key:
             rendered = replace(rendered, keyed_by=fingerprint(secret))
         return rendered
+
+    def _below(self, asked: Asked) -> Rendered | None:
+        """A document that tells the directory it was asked in: what is shown there is said again, and not looked up."""
+        model, document = self._catalogue.common[asked.name.lower()]
+        shown = asked.secret or asked.code or (requests.LOGIN if asked.login else "")
+        if document.holds != "directory" or not shown:
+            return None
+        below = compose.stage0(replace(self._site, url=f"{self._site.url}/{shown}"), model)
+        return self._rendered(0, document, self._renderer.render(document, model, below), "")
 
     def _stage0(self, document: Document, model: Model) -> Rendered:
         body = self._renderer.render(document, model, compose.stage0(self._site, model))
@@ -356,9 +368,11 @@ class Documents:
         return await self._firmware.send(request, image)
 
 
-def _has_the_key(found: Found, rendered: Rendered) -> bool:
-    """It shows the secret of which the key is made that it fetched, and encryption is still wanted."""
-    return rendered.keyed_by is not None and found.keyed_by is not None and found.keyed_by == found.secret_hash
+def _has_the_key(found: Found) -> bool:
+    """It shows the secret of which the key is made that it last fetched. Where encryption was switched off since,
+    it learns that in a file that it can still read.
+    """
+    return found.keyed_by is not None and found.keyed_by == found.secret_hash
 
 
 def _agent(request: web.BaseRequest) -> str:

@@ -23,6 +23,11 @@ def head(status: str, content_type: str, etag: str, length: int) -> bytes:
     ).encode("ascii")
 
 
+def coded(head: bytes, coding: str) -> bytes:
+    """The same head of a body in a content coding (RFC 9110 section 8.4)."""
+    return head.replace(b"ETag: ", f"Content-Encoding: {coding}\r\nETag: ".encode("ascii"), 1)
+
+
 class Ready:
     """One answer. Idempotent, for aiohttp prepares what the handler prepared already."""
 

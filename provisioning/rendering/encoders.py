@@ -107,6 +107,14 @@ def ini(value: object) -> str | int | Undefined:
     return text
 
 
+def ini_latin1(value: object) -> str | int | Undefined:
+    """The same for phones that read ISO-8859-1."""
+    text = ini(value)
+    if isinstance(text, str) and latin1(text) != text:
+        raise Unencodable("a value holds a letter of another alphabet, which this document cannot carry")
+    return text
+
+
 class Syntax(NamedTuple):
     encode: Callable[[object], str | int | Undefined]
     autoescape: bool = False
@@ -122,6 +130,7 @@ SYNTAXES: Mapping[str, Syntax] = {
     # Panasonic's lines end so (KX-UT123 administrator guide, section 2.4); in a CSV nobody minds.
     "quoted": Syntax(quoted, newline="\r\n"),
     "ini": Syntax(ini),
+    "ini-latin1": Syntax(ini_latin1, charset="iso-8859-1"),
     "xml": Syntax(xml, autoescape=True),
     "xml-ascii": Syntax(xml_trimmed, autoescape=True, charset="ascii", errors="xmlcharrefreplace"),
     "xml-latin1": Syntax(xml, autoescape=True, charset="iso-8859-1", errors="xmlcharrefreplace"),
@@ -160,6 +169,16 @@ def join(items: Sequence[str], separator: str = ",") -> str:
     return separator.join(items)
 
 
+def cut(text: str, most: int) -> str:
+    """At most so many characters, for a name that a phone would otherwise refuse."""
+    return text if len(text) <= most else text[:most].rstrip()
+
+
+def latin1(text: str) -> str:
+    """For a name, where phones read ISO-8859-1: its other letters become question marks."""
+    return text.encode("iso-8859-1", "replace").decode("iso-8859-1")
+
+
 def quoted_text(text: str) -> str:
     """In quotes, for a value that is a quoted text inside a value: Gigaset's. Nothing escapes a quote there."""
     if '"' in text:
@@ -176,9 +195,11 @@ def _split(host_port: str) -> tuple[str, str]:
 
 
 FILTERS: Mapping[str, Callable[..., str | int]] = {
+    "cut": cut,
     "host": host,
     "given_port": given_port,
     "join": join,
+    "latin1": latin1,
     "local": local,
     "number": int,
     "port": port,

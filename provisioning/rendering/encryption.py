@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+CONTENT_CODINGS = ("aes128gcm",)
+"Ciphers that an answer names in Content-Encoding (RFC 8188 section 2): the phone tells by it what it got."
 _BLOCK = 16
 _RECORD = 4096
 

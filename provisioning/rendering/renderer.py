@@ -4,13 +4,15 @@ Everything that can be wrong with a template shows when the renderer is made, be
 listens.
 """
 
+import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields, replace
-from typing import NoReturn
+from types import CodeType
+from typing import NamedTuple, NoReturn
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta, nodes
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 
 from provisioning.domain import settings
 from provisioning.domain.catalogue import Catalogue, Document, Model
@@ -28,13 +30,38 @@ from provisioning.rendering.values import FirmwareValues, Values
 
 VARIABLES = tuple(field.name for field in fields(Values))
 "What a template sees, and nothing else."
+# What Jinja itself gives: in a loop, where it stands.
+# What every syntax carries as it is: nearly every line is so, and an attach must not wait for a rendering.
+_ORDINARY = re.compile(r"(?:[A-Za-z0-9._+*-](?:[A-Za-z0-9 ._+*-]*[A-Za-z0-9._+*-])?)?", re.ASCII)
+_GIVEN = frozenset((*VARIABLES, "loop"))
+_NAMES = (nodes.Getattr, nodes.Name)
 # Settings that templates see under another name.
 _ELSEWHERE = {"zone": "time_zone", "poll_minutes": "poll_minutes", "encryption_key": "encrypt_configuration"}
 
 
+class Compiled(NamedTuple):
+    """A template that was found good."""
+
+    code: CodeType
+    settings: frozenset[str]
+    "Those that it uses."
+
+
 class Renderer:
-    def __init__(self, catalogue: Catalogue, sources: Mapping[str, str]) -> None:
-        """`sources`: text by path below templates/phones. Fault: `<template>:<line>: what is wrong`."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        sources: Mapping[str, str],
+        compiled: MutableMapping[str, Compiled] | None = None,
+        *,
+        trials: bool = True,
+    ) -> None:
+        """`sources`: text by path below templates/phones. Fault: `<template>:<line>: what is wrong`.
+
+        `compiled`: what was compiled of the same text earlier, by syntax, name and text; what is missing is added.
+        `trials`: False where all of it was tried already, with the same catalogue.
+        """
+        compiled = {} if compiled is None else compiled
         environments = {name: _environment(syntax) for name, syntax in SYNTAXES.items()}
         self._templates: dict[str, Template] = {}
         self._uses: dict[str, frozenset[str]] = {}
@@ -45,17 +72,20 @@ class Renderer:
                     f"{model.vendor}/vendor.toml: {document.name}: {document.template} has another syntax elsewhere"
                 )
             if document.template not in self._templates:
-                self._templates[document.template], tree = _compile(
-                    environments[document.syntax], document.template, sources, model.vendor
+                self._templates[document.template], self._uses[document.template] = _compile(
+                    environments[document.syntax], document, sources, model.vendor, compiled
                 )
-                self._uses[document.template] = _settings_used(tree)
-        tried: set[str] = set()
-        for model in catalogue.models.values():
-            family = f"{model.vendor}/{model.family.name}"
-            for values in _samples(model, thorough=family not in tried):
-                for document in model.documents.values():
-                    self._try(document, model, values)
-            tried.add(family)
+        tried: set[Hashable] = set()
+        for model in catalogue.models.values() if trials else ():
+            family, alike = (model.vendor, model.family.name), written_alike(model)
+            if alike not in tried:
+                for values in samples(model, thorough=family not in tried):
+                    for document in model.documents.values():
+                        try:
+                            self.trial(document, model, values)
+                        except Fault as fault:
+                            raise Fault(f"{fault} (tried with {model.id})") from None
+            tried |= {family, alike}
 
     def render(self, document: Document, model: Model, values: Values) -> bytes:  # noqa: ARG002  the call says whose
         """The same values give the same bytes. Unencodable: `<template>:<line>: what`, without the value."""
@@ -83,24 +113,45 @@ class Renderer:
         """The settings that this model's documents can carry, as its templates show."""
         return frozenset().union(*(self._uses[document.template] for document in model.documents.values()))
 
+    def cannot_carry(self, model: Model, line: Line) -> str | None:
+        """Why the model's documents cannot hold the line, without the value; None: they can."""
+        if all(_ORDINARY.fullmatch(value) for value in (line.display_name, line.password)):
+            return None
+        values = stage1(_SAMPLE_SITE, model, _SAMPLE_MAC, "sample", Held([(1, line)]))
+        for document in model.documents.values():
+            if document.lines:
+                try:
+                    self.render(document, model, values)
+                except Unencodable as error:
+                    return str(error).partition(": ")[2]
+        return None
+
     def writes(self, model: Model, parameter: str) -> bool:
         """Whether the model's documents say something of the parameter themselves."""
         wanted = re.compile(rf"(?<![\w.-]){re.escape(parameter)}(?![\w.-])")
         return any(
             wanted.search(self.render(document, model, values).decode(SYNTAXES[document.syntax].charset))
-            for values in _samples(model, thorough=False)
+            for values in samples(model, thorough=False)
             for document in model.documents.values()
             if document.holds != "contacts"
         )
 
-    def _try(self, document: Document, model: Model, values: Values) -> None:
+    def trial(self, document: Document, model: Model, values: Values) -> bytes:
+        """As `render`; whatever a template can do wrong is a Fault: `<template>:<line>: what`."""
         try:
-            self.render(document, model, values)
+            return self.render(document, model, values)
         except Unencodable as error:
-            raise Fault(f"{error} (tried with {model.id})") from None
-        except Exception as error:  # noqa: BLE001  whatever a template can do wrong is the operator's to read
-            line = _line(error, document.template)
-            raise Fault(f"{document.template}:{line}: {error} (tried with {model.id})") from None
+            raise Fault(str(error)) from None
+        except Exception as error:  # noqa: BLE001  it is the operator's to read
+            raise Fault(f"{document.template}:{_line(error, document.template)}: {error}") from None
+
+
+def written_alike(model: Model) -> Hashable:
+    """Models that differ in their name only are written alike."""
+    its = {name: value for name, value in model.traits.items() if name != "model"}
+    counts = (model.slots, model.keys, model.expansion_modules, model.module_keys, model.line_keys)
+    templates = tuple(document.template for document in model.documents.values())
+    return model.vendor, model.family.name, counts, templates, tuple(its.values())
 
 
 def _documents(catalogue: Catalogue) -> Iterator[tuple[Model, Document]]:
@@ -126,40 +177,48 @@ def _environment(syntax: Syntax) -> Environment:
 
 
 def _compile(
-    environment: Environment, name: str, sources: Mapping[str, str], vendor: str
-) -> tuple[Template, nodes.Template]:
+    environment: Environment,
+    document: Document,
+    sources: Mapping[str, str],
+    vendor: str,
+    compiled: MutableMapping[str, Compiled],
+) -> tuple[Template, frozenset[str]]:
+    name = document.template
     if name not in sources:
         raise Fault(f"{name}: is named by {vendor}/vendor.toml, but there is no such file")
-    try:
-        tree = environment.parse(sources[name], name, name)
-        _check(tree, name)
-        # Of the tree that was checked: parsing it again would double what a start takes.
-        return Template.from_code(environment, environment.compile(tree, name, name), {}), tree
-    except TemplateSyntaxError as error:
-        raise Fault(f"{name}:{error.lineno}: {error.message}") from None
+    key = f"{document.syntax} {name} {hashlib.sha256(sources[name].encode()).hexdigest()}"
+    if (known := compiled.get(key)) is None:
+        try:
+            tree = environment.parse(sources[name], name, name)
+            # Walked once, and compiled as it was checked: parsing it again would double what it takes.
+            walked = list(tree.find_all(nodes.Node))
+            _check(walked, name)
+            known = compiled[key] = Compiled(environment.compile(tree, name, name), _settings_used(walked))
+        except TemplateSyntaxError as error:
+            raise Fault(f"{name}:{error.lineno}: {error.message}") from None
+    return Template.from_code(environment, known.code, {}), known.settings
 
 
-def _settings_used(tree: nodes.Template) -> frozenset[str]:
-    named = {node.attr for node in tree.find_all(nodes.Getattr)} | {node.name for node in tree.find_all(nodes.Name)}
+def _settings_used(tree: Sequence[nodes.Node]) -> frozenset[str]:
+    named = {node.attr if isinstance(node, nodes.Getattr) else node.name for node in tree if isinstance(node, _NAMES)}
     return frozenset(name for name in settings.BY_NAME if name in named) | frozenset(
         setting for name, setting in _ELSEWHERE.items() if name in named
     )
 
 
-def _check(tree: nodes.Template, name: str) -> None:
-    names = list(tree.find_all(nodes.Name))
-    # Jinja calls a name undeclared that is set in one branch only; whether it is then used in
-    # another, the trial renderings tell.
-    own = {node.name for node in names if node.ctx == "store"}
-    unknown = meta.find_undeclared_variables(tree) - own - set(VARIABLES)
+def _check(tree: Sequence[nodes.Node], name: str) -> None:
+    names = [node for node in tree if isinstance(node, nodes.Name)]
+    # A name that is set in one branch only may be used in another; whether it is, the trial renderings tell.
+    own = {node.name for node in names if node.ctx != "load"} | {n.name for n in tree if isinstance(n, nodes.Macro)}
     for node in names:
-        if node.name in unknown:
+        if node.name not in own and node.name not in _GIVEN:
             _refuse(name, node, f"{node.name!r} is not given to templates; there are {', '.join(VARIABLES)}")
-    for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        _refuse(name, other, "a document is one template; it takes nothing from another file")
-    # Escaping that is turned off, and a filtered block, would pass by the encoder.
-    for scope in tree.find_all((nodes.EvalContextModifier, nodes.FilterBlock)):
-        _refuse(name, scope, "a template may neither switch escaping nor filter a whole block")
+    for other in tree:
+        if isinstance(other, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
+            _refuse(name, other, "a document is one template; it takes nothing from another file")
+        # Escaping that is turned off, and a filtered block, would pass by the encoder.
+        if isinstance(other, nodes.EvalContextModifier | nodes.FilterBlock):
+            _refuse(name, other, "a template may neither switch escaping nor filter a whole block")
 
 
 def _refuse(name: str, node: nodes.Node, what: str) -> NoReturn:
@@ -250,7 +309,7 @@ _SAMPLE_SITE = Site(
 _SAMPLE_FIRMWARE = FirmwareValues("1.0", "https://sample.example/firmware/image")
 
 
-def _samples(model: Model, *, thorough: bool) -> Iterator[Values]:
+def samples(model: Model, *, thorough: bool) -> Iterator[Values]:
     """A phone with its first and its last slot filled, and all keys; `thorough`, for one model of a family: also one
     of which nothing is known, one without a line, one with a line in every slot, and one with each choice that a
     setting offers. `provisioning check` tries all of it with every model.

@@ -25,6 +25,8 @@ class PhoneValues:
     "The same of its user, where the phone has one beside the administrator."
     encryption_key: str = field(repr=False)
     "With which its configuration is encrypted; empty: it is not."
+    revision: int
+    "Of what is stored of it: greater after each change, for phones that take a file only if its number differs."
     poll_minutes: int
     "How often the phone asks again by itself; soon, in stage 0."
     poll_time: str

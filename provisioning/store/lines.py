@@ -61,6 +61,22 @@ _SELECT: Select[Any] = (
 # Statements of the attach path are made once: building one costs as much as running it.
 _BY_NAME = _SELECT.where(lines.c.line == bindparam("name"))
 _LOOK = compiled(_BY_NAME)
+_WHOLE = compiled(
+    select(
+        lines.c.line,
+        accounts.c.account,
+        lines.c.number,
+        lines.c.username,
+        lines.c.key_id,
+        lines.c.password,
+        lines.c.domain,
+        lines.c.display_name,
+        lines.c.outbound_proxy,
+        lines.c.transport,
+    )
+    .select_from(lines.join(accounts))
+    .where(lines.c.line == bindparam("name"))
+)
 _OWN_BY_NAME = _BY_NAME.where(lines.c.account_id == bindparam("only"))
 
 
@@ -75,6 +91,15 @@ def look(connection: Connection, line: str) -> StoredLine | None:
     """`find` for what every change of a line asks twice, before and after; in a write only."""
     row = direct(connection).execute(_LOOK, {"name": line}).fetchone()
     return None if row is None else StoredLine(*row)
+
+
+def whole(connection: Connection, keys: KeyRing, line: str) -> Line | None:
+    """With its password in the clear: for what is done with it now, and never for people."""
+    row = direct(connection).execute(_WHOLE, {"name": line}).fetchone()
+    if row is None:
+        return None
+    name, account, number, username, key_id, sealed, *more = row
+    return Line(name, account, number, username, keys.open(key_id, sealed, context(name)), *more)
 
 
 def page(

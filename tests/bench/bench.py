@@ -37,13 +37,16 @@ from report import Row
 from servers import Product, Running
 
 FOLDER = Path(__file__).resolve().parents[2] / "var" / "bench"
-TARGETS = tuple(f"T{number}" for number in range(1, 12))
+TARGETS = tuple(f"T{number}" for number in range(1, 13))
 MANY, FEW = 100_000, 1_000
 HOT = 300
 "Phones whose documents the warm requests ask for; all in the cache."
 BURST = 2_000
 COLD_KEPT, COLD_NEW = 3_000, 2_000
 MB = 1_000_000
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "phones"
+SOME_VENDORS = ("yealink", "snom", "linphone")
+"Those of the database that the benchmark makes."
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class Bench:
         parts = (
             (("T9", "T6", "T10", "T7"), self.memory),
             (("T1", "T2", "T3", "T4", "T5", "T8"), self.requests),
+            (("T12",), self.vendors),
             (("T11",), self.workers),
             (("T8",), self.attaches),
         )
@@ -174,7 +178,7 @@ class Bench:
         logging = self.product("logging", LOG__ACCESS=str(self.work / "access.log"))
         for other in (few, logging):
             assert _get(other, data.path(0)) == document, "two servers give two documents of one phone"
-        assert _get(product, f"/{'0' * 32}/000000000000.cfg") is None, "an unknown MAC is answered"
+        assert _get(product, f"/{'0' * 32}/0002b3000000.cfg") is None, "an unknown MAC is answered"
 
         cases: list[Case] = []
 
@@ -338,6 +342,39 @@ class Bench:
                 {"bare": bare.figures(), "warm": warm.figures()},
             )
         )
+
+    # T12
+
+    def vendors(self) -> None:
+        """What the folders that a phone has nothing to do with add to its fetch, and to the start."""
+        some = self.work / "templates"
+        for vendor in SOME_VENDORS:
+            shutil.copytree(TEMPLATES / vendor, some / vendor)
+        few = self.product("three-vendors", FEW, PATHS__TEMPLATES=str(some))
+        many = self.product("all-vendors", FEW)
+        cases = [
+            Case(name, mode, server, self._warm(server, HOT))
+            for mode in ("new", "kept")
+            for name, server in (("few", few), ("many", many))
+        ]
+        self._interleave(cases)
+        its = {(case.name, case.mode): case for case in cases}
+        names = len(list(TEMPLATES.glob("*/vendor.toml")))
+        for mode in ("new", "kept"):
+            less, more = its["few", mode], its["many", mode]
+            ratio = more.median / less.median
+            self.rows.append(
+                Row("T12", f"{names} vendors against {len(SOME_VENDORS)}, warm GET, {mode} connections",
+                    "<= 1.10 x", f"{ratio:.2f} ({min(more.micros) / min(less.micros):.2f}) x",
+                    ratio <= 1.10 and not less.errors + more.errors, _errors(less, more),
+                    {"few": less.figures(), "many": more.figures()})
+            )  # fmt: skip
+        self.rows.append(
+            Row("T12", f"start to listening, {names} vendors", "<= 2 s", f"{many.started_in:.1f} s",
+                many.started_in <= 2.0 * max(1.0, self.scale), f"{few.started_in:.1f} s with {len(SOME_VENDORS)}")
+        )  # fmt: skip
+        for server in (few, many):
+            server.stop()
 
     # T6, T7, T9, T10
 

@@ -185,7 +185,7 @@ def test_fill_mac_in_both_cases():
         ('"{common}"', '"a/b/c/d/{common}"', "families.desk.documents.name", "no file name"),
         ('"{MAC}-{model}.cfg"', '"{common}"', "families.desk.documents", "no MAC says whose"),
         ('holds = "lines"\nenc', 'holds = "nothing"\nenc', "families.desk.documents.encryption", "holds no lines"),
-        ('holds = "lines"', 'holds = "secrets"', "families.desk.documents.holds", "known are nothing, lines, contacts"),
+        ('holds = "lines"', 'holds = "secrets"', "families.desk.documents.holds", "known are nothing, directory"),
         ('"yealink-aes"', '"rot13"', "families.desk.documents.encryption", "known are yealink-aes"),
         ('"common.cfg.j2"', '"../common.cfg.j2"', "families.desk.documents.template", "no template of this folder"),
         ('"common.cfg.j2"', '"common.cfg"', "families.desk.documents.template", "no template of this folder"),
@@ -254,7 +254,7 @@ def test_a_vendor_without_models():
 
 def test_models_are_found_in_any_case():
     found = catalogue([parse_vendor("acme", ACME)])
-    assert found.model("ACME-Two") is found.models["acme-two"]
+    assert found.model("ACME-Two") is found.model("acme-II") is found.models["acme-two"]
     with pytest.raises(Refused, match="No model is called 'acme-three'") as refusal:
         found.model("acme-three")
     assert refusal.value.code == "model-unknown"

@@ -122,7 +122,8 @@ def test_a_refusal_for_people_stands_on_stderr(server: Server, phone: dict) -> N
 
 @pytest.mark.parametrize(
     "command", ["", "lost", "attach", "attach c1 --slot x", "phone", "phone show", "operations list --state x", "token add x --scope root",
-     "audit", "audit verify --head x"]
+     "audit", "audit verify --head x", "phones", "phones adopt 001565800001", "settings show", "settings set --operator --model x a=1",
+     "keys set 001565800001 5", "phonebook export", "phonebook import --account cli x --format doc"]
 )
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -136,7 +137,8 @@ def test_wrong_usage_ends_the_process_with_2(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "attach", "phone add", "operations list", "token add", "key rotate", "render", "check", "audit verify", "alarms"]
+    "command", ["", "attach", "phone add", "operations list", "token add", "key rotate", "render", "check", "audit verify", "alarms", "identify", "phones", "phones adopt",
+     "settings set", "keys copy", "phonebook import"]
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -194,7 +196,7 @@ async def test_a_rotated_key_goes_unnoticed_by_the_running_server(server: Server
     await api.line("after-rotate", "cli")
     await api.make("/v1/lines/after-rotate/attach", {"public_ip": "127.0.0.1"})
     assert b"pw-after-rotate" in (await fetch(address(server, phone), server)).body
-    assert (await asyncio.to_thread(told, server, "check"))["ok"] is True
+    assert (await asyncio.to_thread(told, server, "check", "--vendor", "yealink"))["ok"] is True
 
 
 async def test_what_the_running_server_seals_after_a_prune_opens_after_a_restart(
@@ -205,7 +207,7 @@ async def test_what_the_running_server_seals_after_a_prune_opens_after_a_restart
     assert (await asyncio.to_thread(told, server, "key", "prune"))["dropped"] >= 1
     await api.line("after-prune", "cli")
     await api.make("/v1/lines/after-prune/attach", {"public_ip": "127.0.0.1"})
-    assert (await asyncio.to_thread(told, server, "check"))["ok"] is True
+    assert (await asyncio.to_thread(told, server, "check", "--vendor", "yealink"))["ok"] is True
     server.kill()
     server.start()
     assert b"pw-after-prune" in (await fetch(address(server, phone), server)).body

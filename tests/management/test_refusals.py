@@ -338,3 +338,20 @@ def test_bytes_that_are_no_text_are_no_fault_of_ours(town: Server, head: bytes) 
 def nothing_is_broken(server: Server) -> Iterator[None]:
     yield
     assert "is broken" not in server.log.read_text()
+
+
+async def test_a_line_that_a_dialect_cannot_carry_is_refused_before_it_costs_the_phone_its_others(api: Api) -> None:
+    await api.account("quotes")
+    await api.line("plain", "quotes")
+    await api.line("quoted", "quotes", display_name='The "boss"')
+    await api.phone("00085da00001", "mitel-6867i", "quotes", main_line="plain")
+    refused = await api.post("/v1/lines/quoted/attach", {"mac": "00085da00001"})
+    assert (refused.status, refused.code) == (409, "line-unfit")
+    assert "quote" in refused.body["detail"]
+    assert (await api.get("/v1/lines/quoted")).body["phone"] is None
+    changed = await api.call("PATCH", "/v1/lines/plain", {"display_name": 'The "boss"'})
+    assert (changed.status, changed.code) == (409, "line-unfit")
+    assert (await api.get("/v1/lines/plain")).body["display_name"] == ""
+    # A phone whose files are XML shows it as it is.
+    await api.phone("000413a00001", "snom-d785", "quotes")
+    assert (await api.post("/v1/lines/quoted/attach", {"mac": "000413a00001"})).status == 202

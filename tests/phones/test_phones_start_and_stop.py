@@ -59,7 +59,7 @@ def runs(pid: int) -> bool:
         ("snom/phone.xml.j2", "{% endfor %}", "{% endfro %}", ("snom/phone.xml.j2:", "endfro")),
         ("yealink/common.cfg.j2", "settings.ntp_server", "operator.x", ("yealink/common.cfg.j2:", "operator")),
         ("yealink/phone.cfg.j2", "## Time", "{{ 1 // 0 }}", ("yealink/phone.cfg.j2:", "tried with")),
-        ("snom/vendor.toml", "D120 = { slots = 2", "D120 = { slots = 0", ("snom/vendor.toml:", "models.D120.slots")),
+        ("snom/vendor.toml", 'D120 = { family = "desk", slots = 2', 'D120 = { family = "desk", slots = 0', ("snom/vendor.toml:", "models.D120.slots")),
         ("snom/vendor.toml", 'syntax = "xml"', 'syntax = "json"', ("snom/vendor.toml:", "syntax", "json")),
         ("snom/vendor.toml", 'template = "phone.xml.j2"', 'template = "none.j2"', ("snom/none.j2", "vendor.toml")),
         ("snom/vendor.toml", '\nname = "Snom"', '\nname : "Snom"', ("snom/vendor.toml", "line ")),
@@ -84,7 +84,7 @@ def test_a_fault_in_a_vendors_folder_names_file_and_line(
     ("file", "old", "new", "told"),
     [
         ("yealink/phone.cfg.j2", "{{ line.username }}", "{{ line.user }}", "yealink/phone.cfg.j2:{}:"),
-        ("snom/vendor.toml", "D120 = { slots = 2", "D120 = { slots = 0", "snom/vendor.toml:{}: models.D120.slots:"),
+        ("snom/vendor.toml", 'D120 = { family = "desk", slots = 2', 'D120 = { family = "desk", slots = 0', "snom/vendor.toml:{}: models.D120.slots:"),
     ],
 )
 def test_a_faulty_vendor_folder_refuses_the_start(
@@ -174,7 +174,7 @@ def test_a_model_whose_used_slots_are_gone_refuses_the_start(new_server: Servers
 
     asyncio.run(use_slot_two())
     server.stop()
-    change(templates / "snom" / "vendor.toml", "D120 = { slots = 2", "D120 = { slots = 1")
+    change(templates / "snom" / "vendor.toml", 'D120 = { family = "desk", slots = 2', 'D120 = { family = "desk", slots = 1')
     assert "snom-d120 has 1 slots, but lines are in higher ones of 1 phones: 00:04:13:00:00:01" in refused(server)
 
 

@@ -116,10 +116,10 @@ def patch_fetch(faults: Faults) -> None:
     def broken(name: str) -> None:
         real = getattr(PhoneReader, name)
 
-        def reading(self: PhoneReader, *args: Any) -> Any:
+        def reading(self: PhoneReader, *args: Any, **kwargs: Any) -> Any:
             if faults.at(f"fetch {name}"):
                 raise sqlite3.OperationalError(f"disk I/O error {CANARY}")
-            return real(self, *args)
+            return real(self, *args, **kwargs)
 
         setattr(PhoneReader, name, reading)
 

@@ -24,7 +24,7 @@ from provisioning.rendering import compose
 from provisioning.rendering.encoders import Unencodable
 from provisioning.rendering.renderer import Renderer
 from provisioning.simulator import dialects
-from provisioning.simulator.dialects import base
+from provisioning.simulator.dialects.base import Dialect, read
 from provisioning.vendors import load, zones
 
 TITLE = "hostile values in every vendor's template, read back by an independent parser"
@@ -212,7 +212,7 @@ def raw_values(vendor: str, line: Line, slot: int) -> dict[str, str]:
 FAMILIES = {("yealink", "desk"), ("snom", "desk"), ("linphone", "softphone")}
 
 
-def _dialect(vendor: str) -> base.Dialect:
+def _dialect(vendor: str) -> Dialect:
     return dialects.of(vendor, next(family for name, family in FAMILIES if name == vendor))
 
 
@@ -227,7 +227,7 @@ class Judge:
         vendor = model.vendor
         self.counts["renderings"] += 1
         try:
-            settings, found = _dialect(vendor).settings(body), base.read(_dialect(vendor), body)
+            settings, found = _dialect(vendor).settings(body), read(_dialect(vendor), body)
         except ValueError as error:
             self.wrong("unparsable", model, line, str(error))
             return
@@ -395,7 +395,7 @@ async def end_to_end(effort: Effort, judge: Judge, server: Server, api: Api, cat
                 judge.check(catalogue.models[model], await fetched(mac), tame[mac], line, 1, beside=True)
                 document = urls[mac].rpartition("/")[2]
                 shown = await api.get(f"/v1/phones/{mac}/documents/{document}")
-                found = {one.slot: one for one in base.read(_dialect(catalogue.models[model].vendor), shown.body).lines}
+                found = {one.slot: one for one in read(_dialect(catalogue.models[model].vendor), shown.body).lines}
                 if found[1].password != compose.MASK:
                     judge.wrong("wrong values", catalogue.models[model], line, "people are shown its password")
                 continue

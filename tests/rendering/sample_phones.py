@@ -10,6 +10,7 @@ from provisioning.domain.mac import Mac
 from provisioning.domain.settings import DEFAULTS
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
+from provisioning.rendering.encoders import SYNTAXES
 from provisioning.rendering.renderer import Renderer
 from provisioning.rendering.values import FirmwareValues, Values
 from provisioning.simulator import dialects
@@ -100,6 +101,27 @@ def stage0(model: Model) -> Values:
 def own(model: Model) -> Document:
     """The document that holds the phone's lines."""
     return next(document for document in model.documents.values() if document.lines)
+
+
+# Phones of these know one server for each line: they are given the proxy where there is one.
+ONE_SERVER = frozenset(("lg/sip",))
+# What a phone's guide says a name may have of characters.
+LONGEST_NAME = {"lg/sip": 50}
+
+
+def as_read(model: Model, its: Line) -> tuple[str, str, str]:
+    """Domain, proxy and transport of a line, as far as such a phone can have them."""
+    if f"{model.vendor}/{model.family.name}" in ONE_SERVER:
+        return its.outbound_proxy or its.domain, "", its.transport
+    return its.domain, its.outbound_proxy, its.transport
+
+
+def as_shown(model: Model, name: str) -> str:
+    """A name as such a phone can have it: in its character set, and not too long."""
+    syntax = SYNTAXES[own(model).syntax]
+    carried = name.encode(syntax.charset, "replace").decode(syntax.charset) if syntax.errors == "strict" else name
+    most = LONGEST_NAME.get(f"{model.vendor}/{model.family.name}", len(name))
+    return carried if len(carried) <= most else carried[:most].rstrip()
 
 
 def filled(model: Model, count: int) -> dict[int, Line]:

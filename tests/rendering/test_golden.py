@@ -38,7 +38,8 @@ def render(model, count, **more):
 
 
 def ending(model):
-    return own(model).name.rpartition(".")[2]
+    _, dot, ending = own(model).name.rpartition(".")
+    return ending if dot else "txt"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -202,6 +202,7 @@ def test_what_the_simulated_phone_says_it_is(family):
     agent = DIALECTS[family].http_agent(Handset(MAC, model.name, ""))
     (match,) = [match for pattern in VENDOR.agents if (match := pattern.search(agent))]
     assert match["mac"] == MAC.upper()
+    assert match["model"] in (model.name, *model.aka)
 
 
 @pytest.mark.parametrize(

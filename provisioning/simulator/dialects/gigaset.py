@@ -363,7 +363,8 @@ DIALECTS = {
         boot=boot(frame, desk),
         settings=frame,
         configuration=desk,
-        http_agent=_agent("02.00.00", " IP PRO"),
+        # The catalogue's DE410IP is the DE410 IP PRO.
+        http_agent=lambda phone: f"{phone.model.removesuffix('IP')} IP PRO/02.00.00;{phone.mac.upper()}",
         sip_agent=_sip_agent,
         told=never_restarts,
         oracle_name=frame_name,

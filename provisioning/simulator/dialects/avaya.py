@@ -1,0 +1,81 @@
+"""Avaya J100 phones: a script names the phone's own file; both are lines of SET, GET, IF and GOTO."""
+
+import re
+from collections.abc import Mapping
+
+from provisioning.simulator.dialects.base import Ask, Boot, Dialect, Handset, ReadConfiguration, ReadLine, join, put
+
+_SCRIPT = "J100Supgrade.txt"
+_SET = re.compile(r'SET ([A-Z][A-Z0-9_]*) (?:"([^"]*)"|([^ "]+))', re.ASCII)
+_GET = re.compile(r"GET ([A-Za-z0-9$._-]+)", re.ASCII)
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:;,]+):([0-9]+);transport=(udp|tcp|tls)", re.ASCII)
+
+
+def boot(phone: Handset) -> Boot:
+    base = phone.url if phone.url.endswith("/") else f"{phone.url}/"
+    answer = yield Ask(f"{base}{_SCRIPT}")
+    if answer.status != 200:
+        raise ValueError(f"{_SCRIPT} does not name the phone's own file")
+    named = [match[1] for line in _lines(answer.body) if (match := _GET.fullmatch(line))]
+    if not named:
+        raise ValueError(f"{_SCRIPT} gets no file")
+    answer = yield Ask(f"{base}{named[0].replace('$MACADDR', phone.mac)}", own=True)
+    return configuration(settings(answer.body))
+
+
+def _lines(body: bytes) -> list[str]:
+    # splitlines() ends a line wherever any reader might.
+    return [text for line in body.decode("utf-8").splitlines() if (text := line.strip()) and not text.startswith("#")]
+
+
+def settings(body: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in _lines(body):
+        if _GET.fullmatch(text):
+            continue
+        match = _SET.fullmatch(text)
+        if match is None:
+            raise ValueError("a line is neither SET with a name and a value nor GET")
+        name, in_quotes, bare = match.groups()
+        put(found, name, bare or in_quotes or "")
+    return found
+
+
+def configuration(found: Mapping[str, str]) -> ReadConfiguration:
+    lines = []
+    servers, username = found.get("SIP_CONTROLLER_LIST", ""), found.get("FORCE_SIP_USERNAME", "")
+    if servers and username:
+        match = _SERVER.fullmatch(servers)
+        if match is None:
+            raise ValueError("SIP_CONTROLLER_LIST is no host:port;transport=")
+        host, port, transport = match.groups()
+        default_port = "5061" if transport == "tls" else "5060"
+        server = join(host, port, default_port)
+        domain = found.get("SIPDOMAIN") or server
+        lines.append(
+            ReadLine(
+                slot=1,
+                username=username,
+                password=found.get("FORCE_SIP_PASSWORD", ""),
+                domain=domain,
+                outbound_proxy="" if server == domain else server,
+                transport=transport,
+                display_name=found.get("DISPLAY_NAME", ""),
+            )
+        )
+    return ReadConfiguration(
+        settings=found, lines=tuple(lines), provisioning_url=None, firmware_url=None, poll_minutes=None
+    )
+
+
+DIALECTS = {
+    "j100": Dialect(
+        boot=boot,
+        settings=settings,
+        configuration=configuration,
+        http_agent=lambda phone: f"Mozilla/4.0 (compatible; MSIE 6.0) AVAYA/{phone.model}-4.1.3.0.6 (MAC:{phone.mac})",
+        sip_agent=lambda phone: f"Avaya {phone.model} 4.1.3.0.6",
+        oracle_name=lambda key: key,
+        keeps_polling=False,
+    )
+}
