@@ -116,12 +116,18 @@ def test_its_numbers_are_those_that_there_are():
     assert replace(GOOD, mobile="").numbers == (("work", "+33972101234"), ("home", "42"))
 
 
+def tried(contact: Contact) -> tuple[Contact | None, object]:
+    try:
+        return check(contact), None
+    except Refused as refusal:
+        return None, refusal.members["field"]
+
+
 @given(st.builds(Contact, *[st.text(max_size=20)] * 3, *[st.text("+0123456789 .-()*#a", max_size=18)] * 3))
 def test_a_contact_that_passed_passes_again_and_is_the_same(contact: Contact):
-    try:
-        checked = check(contact)
-    except Refused as refusal:
-        assert refusal.members["field"] in FIELDS
+    checked, field = tried(contact)
+    if checked is None:
+        assert field in FIELDS
         return
     assert check(checked) == checked
     assert checked.display_name

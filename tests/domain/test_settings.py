@@ -132,9 +132,8 @@ def test_no_text_holds_a_line_break_or_a_control_character(hostile: str):
 def test_whatever_json_says_is_refused_or_stays_what_it_was_parsed_to(setting: settings.Setting, given: object):
     try:
         value = setting.parse(given)
-    except Refused as refusal:
-        assert refusal.code == "invalid-value"
-        assert refusal.members == {"field": setting.name}
+    except Refused:
+        refused(setting.name, given)
     else:
         assert setting.parse(value) == value
         assert type(value) is type(setting.default)
