@@ -70,7 +70,9 @@ class Handler(RequestHandler):
     def expect_body(self, most: int) -> None:
         """Of the PUT that is being answered, and of so many bytes; 0: no more than of any other request."""
         self._most = LONGEST_HEAD + most
-        self._resume_transport_reading()
+        # Not where aiohttp itself waits for requests before it to be answered.
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
 
     def handle_error(
         self,
