@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import CompoundSelect, Select, bindparam, literal, or_, select
 from sqlalchemy.dialects import sqlite
 
+from provisioning.domain import settings
 from provisioning.domain.contact import MOST_CONTACTS, Contact
 from provisioning.domain.held import Held
 from provisioning.domain.keys import Key
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
-from provisioning.domain.settings import DEFAULTS, SCOPES, Value
+from provisioning.domain.settings import Value
 from provisioning.store import binding
 from provisioning.store import lines as stored_lines
 from provisioning.store import phones as stored_phones
@@ -267,11 +268,11 @@ class PhoneReader:
         `contacts`: its phonebook too, which only one document shows.
         """
         chosen = self.choices(phone_id)
-        its = [chosen.settings.get(scope, {}) for scope in SCOPES[:-1]]
+        layers = [("config", below), *((scope, chosen.settings.get(scope, {})) for scope in settings.SCOPES[:-1])]
         parameters = chosen.parameters.get("model", {}) | chosen.parameters.get("phone", {})
         return Held(
             lines=self.lines(phone_id),
-            chosen=_merged(DEFAULTS, below, *its),
+            chosen=settings.values(settings.resolve(layers)),
             chosen_of_lines=chosen.of_lines,
             keys=[Key(*row) for row in self._keys_of.run(self._connection, phone_id=phone_id)],
             parameters=sorted(parameters.items()),
@@ -304,14 +305,6 @@ class PhoneReader:
         """The phone's newest own secret."""
         row = self._secret.run(self._connection, phone_id=phone_id).fetchone()
         return None if row is None else self._keys.open(row[0], row[1], secret_context(mac))
-
-
-def _merged(*layers: Mapping[str, Value]) -> dict[str, Value]:
-    """The nearest choice holds; what is no setting any more is left out."""
-    found: dict[str, Value] = {}
-    for layer in layers:
-        found |= {name: value for name, value in layer.items() if name in DEFAULTS}
-    return found
 
 
 class _Statement(NamedTuple):
