@@ -353,8 +353,7 @@ class Documents:
         return Rendered(revision, head, body, tag, attached)
 
     def _respond(self, request: web.BaseRequest, rendered: Rendered) -> Ready:
-        wanted = request.headers.get(hdrs.IF_NONE_MATCH)
-        if wanted is not None and _matches(wanted, rendered.etag):
+        if requests.has_already(request.headers.get(hdrs.IF_NONE_MATCH), rendered.etag):
             self._metrics.count("documents_unchanged_total")
             return Ready(304, ready.head("304 Not Modified", "", rendered.etag, 0), b"")
         self._metrics.count("documents_served_total")
@@ -381,11 +380,6 @@ def _agent(request: web.BaseRequest) -> str:
 
 def _plain(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(status=status, body=body, headers=_PLAIN if headers is None else {**_PLAIN, **headers})
-
-
-def _matches(wanted: str, tag: str) -> bool:
-    """If-None-Match (RFC 9110 section 13.1.2), where a weak comparison is asked for."""
-    return wanted in (tag, "*") or any(part.strip().removeprefix("W/") == tag for part in wanted.split(","))
 
 
 def _peer(request: web.BaseRequest) -> Address | None:
