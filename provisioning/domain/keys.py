@@ -3,10 +3,10 @@
 A key's type is one word for all vendors; what a vendor's phones call it stands in its vendor.toml.
 """
 
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from provisioning.domain.catalogue import KEY_TYPES, Model
 from provisioning.domain.errors import Refused
@@ -35,8 +35,7 @@ _NUMBER = re.compile(r"\+?[0-9*#.,-]{1,32}", re.ASCII)
 _URL = re.compile(r"https?://[!-~]{1,240}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     module: int
     "0: the phone itself; otherwise its expansion module, from 1."
     number: int
@@ -109,19 +108,23 @@ def _check_value(key: Key, model: Model) -> None:
         raise Refused("invalid-value", f"value {sentence}.", field="value", key=str(key))
 
 
-def layout(model: Model, stored: Iterable[Key]) -> Sequence[Key]:
+def layout(model: Model, stored: Sequence[Key]) -> Sequence[Key]:
     """What is written into the phone's configuration: the keys that are set, and on the first ones, where
     nothing is, the slots' own, so that key 1 is the main line. Other keys are left to the phone's user."""
-    by_place = {
-        (0, number): Key(0, number, "line", str(number))
-        for number in range(1, min(model.line_keys, model.slots) + 1)
-        if "line" in model.family.keys
-    }
+    own = _line_keys(min(model.line_keys, model.slots) if "line" in model.family.keys else 0)
+    if not stored:
+        return list(own)
+    by_place = {key.place: key for key in own}
     # A model may have changed since a key was set: what it cannot do now is left out, and not lost.
     for key in stored:
         if fits(key, model):
             by_place[key.place] = key
     return [by_place[place] for place in sorted(by_place)]
+
+
+@functools.cache
+def _line_keys(count: int) -> Sequence[Key]:
+    return tuple(Key(0, number, "line", str(number)) for number in range(1, count + 1))
 
 
 def fits(key: Key, model: Model) -> bool:

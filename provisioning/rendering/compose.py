@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 from provisioning.domain import keys, settings
 from provisioning.domain.catalogue import Model, fill_mac
@@ -78,10 +79,11 @@ def encryption_key(secret: str) -> str:
 def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -> Values:
     """With all of the model's slots, the empty ones too: that is how a phone forgets a line."""
     of_line = {name: held.chosen[name] for name in settings.OF_LINES}
-    slots = [SlotValues(number, None, of_line) for number in range(1, model.slots + 1)]
+    of_any = SimpleNamespace(**of_line)
+    slots = [SlotValues(number, None, of_any) for number in range(1, model.slots + 1)]
     for number, line in held.lines:
         own = held.chosen_of_lines.get(line.name)
-        slots[number - 1] = SlotValues(number, line, {**of_line, **own} if own else of_line)
+        slots[number - 1] = SlotValues(number, line, SimpleNamespace(**{**of_line, **own}) if own else of_any)
     directory, contacts = directory_url(site, secret), model.contacts
     return Values(
         phone=PhoneValues(
@@ -100,7 +102,7 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -
         model=_model(model),
         slots=tuple(slots),
         keys=tuple(_keys(model, slots, held.keys)),
-        settings=held.chosen,
+        settings=SimpleNamespace(**held.chosen),
         zone=_zone(site, held.chosen),
         firmware=site.firmware.get(model.id),
         parameters=tuple(held.parameters),
@@ -137,7 +139,7 @@ def stage0(site: Site, model: Model) -> Values:
         model=_model(model),
         slots=(),
         keys=(),
-        settings=chosen,
+        settings=SimpleNamespace(**chosen),
         zone=_zone(site, chosen),
         firmware=None,
         parameters=(),
@@ -145,14 +147,14 @@ def stage0(site: Site, model: Model) -> Values:
     )
 
 
-def _model(model: Model) -> Mapping[str, str | int | bool]:
-    return {
+def _model(model: Model) -> SimpleNamespace:
+    return SimpleNamespace(
         **model.traits,
-        "keys": model.keys,
-        "line_keys": model.line_keys,
-        "module_keys": model.module_keys,
-        "expansion_modules": model.expansion_modules,
-    }
+        keys=model.keys,
+        line_keys=model.line_keys,
+        module_keys=model.module_keys,
+        expansion_modules=model.expansion_modules,
+    )
 
 
 def _keys(model: Model, slots: Sequence[SlotValues], stored: Sequence[Key]) -> list[KeyValues]:

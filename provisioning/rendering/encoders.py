@@ -25,43 +25,42 @@ _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]
 _RESERVED = ("%NULL%",)
 
 
-def key_value(value: object) -> str | int | Undefined:
+def key_value(value: object) -> str:
     """For `key = value` lines: the value runs to the line's end, and blanks around it are lost."""
     # Printable text holds no separator and no blank but U+0020: nearly every value ends here.
     if type(value) is str and value.isprintable() and value.strip(" ") == value and value[:1] != "%":
         return value
     if type(value) is int:
-        return value
+        return str(value)
     text = _text(value)
-    if isinstance(text, str):
-        if text != text.strip():
-            raise Unencodable("a value begins or ends with a blank, which this document loses")
-        if text in _RESERVED:
-            raise Unencodable("a value is a word that the phone reads as its factory default")
+    if text != text.strip():
+        raise Unencodable("a value begins or ends with a blank, which this document loses")
+    if text in _RESERVED:
+        raise Unencodable("a value is a word that the phone reads as its factory default")
     return text
 
 
-def xml(value: object) -> str | int | Undefined:
+def xml(value: object) -> str:
     """For text and attribute values: `& < > \" '` are escaped by autoescape, after this."""
     if type(value) is str and value.isprintable():
-        return value
-    if type(value) is int:
         return value
     return _text(value)
 
 
-def xml_trimmed(value: object) -> str | int | Undefined:
+def xml_trimmed(value: object) -> str:
     """For XML whose phones remove blanks around a value: Cisco's."""
     text = xml(value)
-    if isinstance(text, str) and text != text.strip():
+    if text != text.strip():
         raise Unencodable("a value begins or ends with a blank, which this document loses")
     return text
 
 
-def _text(value: object) -> str | Undefined:
+def _text(value: object) -> str:
+    if type(value) is int:
+        return str(value)
     if isinstance(value, Undefined):
-        # Jinja makes its own error of it, with the name that is undefined.
-        return value
+        # Raises Jinja's own error, with the name that is undefined.
+        return str(value)
     # Not isinstance: Markup, which autoescape trusts, and bool, which phones spell differently, are out.
     if type(value) is not str:
         raise Unencodable(f"a {type(value).__name__} is neither text nor a number")
@@ -83,40 +82,40 @@ def _kind(character: str) -> str:
     return f"{name} (U+{ord(character):04X})"
 
 
-def colon(value: object) -> str | int | Undefined:
+def colon(value: object) -> str:
     """For `name: value` lines, which may be quoted: Mitel's. A quote would end the value."""
     text = key_value(value)
-    if isinstance(text, str) and '"' in text:
+    if '"' in text:
         raise Unencodable("a value holds a quote, which this document cannot carry")
     return text
 
 
-def quoted(value: object) -> str | int | Undefined:
+def quoted(value: object) -> str:
     """For `NAME="value"` lines: nothing escapes a quote."""
-    text = _text(value) if type(value) is not int else value
-    if isinstance(text, str) and '"' in text:
+    text = _text(value)
+    if '"' in text:
         raise Unencodable("a value holds a quote, which this document cannot carry")
     return text
 
 
-def ini(value: object) -> str | int | Undefined:
+def ini(value: object) -> str:
     """For `key=value` lines below `[section]`: as key-value, and a `;` may begin a comment."""
     text = key_value(value)
-    if isinstance(text, str) and ";" in text:
+    if ";" in text:
         raise Unencodable("a value holds a semicolon, which this document takes for a comment")
     return text
 
 
-def ini_latin1(value: object) -> str | int | Undefined:
+def ini_latin1(value: object) -> str:
     """The same for phones that read ISO-8859-1."""
     text = ini(value)
-    if isinstance(text, str) and latin1(text) != text:
+    if latin1(text) != text:
         raise Unencodable("a value holds a letter of another alphabet, which this document cannot carry")
     return text
 
 
 class Syntax(NamedTuple):
-    encode: Callable[[object], str | int | Undefined]
+    encode: Callable[[object], str]
     autoescape: bool = False
     charset: str = "utf-8"
     errors: str = "strict"

@@ -24,6 +24,7 @@ from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.domain.settings import Value
 from provisioning.domain.timezone import parse as parse_zone
+from provisioning.rendering.compiler import TemplateEnvironment
 from provisioning.rendering.compose import Site, stage0, stage1
 from provisioning.rendering.encoders import FILTERS, SYNTAXES, Syntax, Unencodable
 from provisioning.rendering.values import FirmwareValues, Values
@@ -143,7 +144,8 @@ class Renderer:
         except Unencodable as error:
             raise Fault(str(error)) from None
         except Exception as error:  # noqa: BLE001  it is the operator's to read
-            raise Fault(f"{document.template}:{_line(error, document.template)}: {error}") from None
+            told = f"{error} is not in the table" if isinstance(error, KeyError) else error
+            raise Fault(f"{document.template}:{_line(error, document.template)}: {told}") from None
 
 
 def written_alike(model: Model) -> Hashable:
@@ -162,9 +164,9 @@ def _documents(catalogue: Catalogue) -> Iterator[tuple[Model, Document]]:
 
 def _environment(syntax: Syntax) -> Environment:
     # Autoescape is what makes XML safe; in lines there is nothing to escape with.
-    environment = Environment(
+    environment = TemplateEnvironment(
         undefined=StrictUndefined,
-        autoescape=syntax.autoescape,  # noqa: S701  as said above
+        autoescape=syntax.autoescape,
         finalize=syntax.encode,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,11 +1,11 @@
-"""What templates see: plain frozen values, nothing else. The same values give the same bytes."""
+"""What templates see: plain values with attributes, nothing else. The same values give the same bytes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import NamedTuple
 
 from provisioning.domain.contact import Contact
 from provisioning.domain.line import Line
-from provisioning.domain.settings import Value
 from provisioning.domain.timezone import Zone
 
 
@@ -33,16 +33,14 @@ class PhoneValues:
     "HH:MM at which a phone that polls once a day does so; spread over the night by MAC."
 
 
-@dataclass(frozen=True, slots=True)
-class SlotValues:
+class SlotValues(NamedTuple):
     number: int
     line: Line | None
-    settings: Mapping[str, Value]
+    settings: SimpleNamespace
     "Those that each line has its own of; there for an empty slot too."
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValues:
+class KeyValues(NamedTuple):
     """A function key that the configuration sets; the user's other keys are not written at all."""
 
     module: int
@@ -72,11 +70,11 @@ class Values:
     """One document's input. Stage 0 has no slots at all, so that it erases no line."""
 
     phone: PhoneValues
-    model: Mapping[str, str | int | bool]
+    model: SimpleNamespace
     "`model`, its name; `keys`, `module_keys`, `expansion_modules`, `line_keys`; and the family's traits."
     slots: tuple[SlotValues, ...]
     keys: tuple[KeyValues, ...]
-    settings: Mapping[str, Value]
+    settings: SimpleNamespace
     "By name (domain/settings.py)."
     zone: Zone
     "Of settings.time_zone."

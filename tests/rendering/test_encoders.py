@@ -60,7 +60,7 @@ class TestEverySyntax:
             with pytest.raises(Unencodable, match="another alphabet"):
                 encode(value)
         else:
-            assert encode(value) == value
+            assert encode(value) == str(value)
 
     def test_never_tells_the_value(self, encode):
         with pytest.raises(Unencodable) as refusal:

@@ -1,6 +1,7 @@
 import itertools
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sample_phones import (
@@ -247,6 +248,10 @@ def renderer_of(text, syntax="key-value"):
         ("a = 1\nb = {{ firmware.url }}\n", 2, "None"),
         ("a = {{ slots }}\n", 1, "a tuple is neither text"),
         ("a = {{ 1 / 2 }}\n", 1, "a float is neither text"),
+        ("a = {{ phone.mac }}\nb = {{ phone.mac }}\nc = {{ phone.secret }}\n", 3, "has no attribute 'secret'"),
+        ("a = 1\nb = {{ {'x': 1}[phone.mac] }}\n", 2, "is not in the table"),
+        ("a = 1\nb = {{ {'x': 1}.x }}\n", 2, "'dict' object has no attribute 'x'"),
+        ("a = 1\nb = {{ phone.class }}\n", 2, "has no attribute 'class'"),
         ("a = {{ phone.mac == 'x' }}\n", 1, "a bool is neither text"),
         ("a = 1\n{% include 'acme/other.j2' %}\n", 2, "takes nothing from another file"),
         ("a = 1\n{% import 'acme/other.j2' as o %}\n", 2, "takes nothing from another file"),
@@ -277,9 +282,34 @@ def test_xml_is_escaped_without_a_filter():
     vendors = catalogue([parse_vendor("acme", VENDOR.format(syntax="xml"))])
     model = vendors.models["acme-one"]
     given = stage0(CATALOGUE.models["yealink-t46s"])
-    given = replace(given, settings={"ntp_server": "<&\"'>"})
+    given = replace(given, settings=SimpleNamespace(ntp_server="<&\"'>"))
     body = renderer.render(own(model), model, given)
     assert body == b"<a b='&lt;&amp;&#34;&#39;&gt;'>&lt;&amp;&#34;&#39;&gt;</a>"
+
+
+def written(text: str) -> bytes:
+    renderer = renderer_of(text)
+    model = catalogue([parse_vendor("acme", VENDOR.format(syntax="key-value"))]).models["acme-one"]
+    return renderer.render(model.documents["{mac}.cfg"], model, stage0(CATALOGUE.models["yealink-t46s"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ phone.slots }} {{ phone.slots }} {{ phone.slots + 1 }} {{ phone.slots }}", "0 0 1 0"),
+        # What a call gives is asked for each time.
+        ("{% set n = [3, 2] %}{{ n.pop() }} {{ n.pop() }}", "2 3"),
+        ("{% set n = [3, 2] %}{{ n.pop() | number }} {{ n.pop() | number }}", "2 3"),
+        # Between the two it was another.
+        ("{% set n = 1 %}{{ n }}{% set n = 2 %}{{ n }}", "12"),
+        ("{% for n in (1, 2) %}{{ n }}{{ n }}{% endfor %}", "1122"),
+        ("{% set x %}{{ 1 }}-{{ 1 }}{% endset %}{{ x.split('-') | join }}", "1,1"),
+        ("{{ {'a': {'b': 5}}['a']['b'] }}{{ (7, 8)[1] }}{{ 'abc'[1:] }}", "58bc"),
+        ("{{ 'x' if none else 'y' }}{{ 'a' ~ 1 }}", "ya1"),
+    ],
+)
+def test_a_template_means_what_it_says(text: str, expected: str):
+    assert written(text).decode() == expected
 
 
 def test_a_final_newline_stays():
