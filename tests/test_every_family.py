@@ -328,6 +328,15 @@ async def test_it_reads_its_configuration_encrypted(world: World, family: str) -
     with pytest.raises(ValueError, match=r".*"):
         home.phone.dialect.settings(sealed)
 
+    for document in home.model.documents.values():
+        if document.content_encryption:
+            wanted = {"settings": {"http_content_encryption": True}}
+            await home.done(await home.api.call("PATCH", f"/v1/phones/{home.mac}/settings", wanted))
+            await home.fetched()
+            assert home.phone.problem == ""
+            coded = await fetch(home.phone._own_url, world.server)
+            assert coded.headers["Content-Encoding"] == document.content_encryption
+            break
     if home.model.slots > 1:
         await home.done(await home.api.post(f"/v1/lines/{home.second}/attach", HERE))
         assert home.users == [home.main, home.second]

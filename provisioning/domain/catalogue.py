@@ -15,8 +15,10 @@ from provisioning.domain.mac import Mac, prefix
 
 SYNTAXES = ("key-value", "colon", "quoted", "ini", "ini-latin1", "xml", "xml-ascii", "xml-latin1")
 "How a document carries values: rendering/encoders.py."
-CIPHERS = ("yealink-aes", "openssl-md5", "openssl-md5-gzip", "openssl-md5-base64", "aes128gcm")
-"How a whole document can be encrypted: rendering/encryption.py."
+CIPHERS = ("yealink-aes", "openssl-md5", "openssl-md5-gzip", "panasonic-aes")
+"How a whole document can be encrypted, as a file: rendering/encryption.py."
+CONTENT_CODINGS = ("aes128gcm",)
+"The same as an HTTP answer, which names it in Content-Encoding (RFC 8188)."
 HOLDS = ("nothing", "directory", "lines", "contacts")
 CONFIDENCES = ("guide", "peer", "conflict")
 CERTIFICATE_FIELDS = ("CN", "S")
@@ -55,6 +57,8 @@ class Document:
     syntax: str
     encryption: str | None = None
     "It is encrypted so, with the phone's own key, where that is chosen for the phone and the phone has the key."
+    content_encryption: str | None = None
+    "Or so, where that is chosen: of CONTENT_CODINGS."
     always_encrypted: bool = False
     "Only a phone that was told the key asks for this name."
     proof_only: bool = False
@@ -533,7 +537,7 @@ class _Reader:
         found: dict[str, Document] = {}
         for number, table in enumerate(its.documents):
             where = f"{its.where}.documents {number}" if number else f"{its.where}.documents"
-            switches = ("encryption", "always_encrypted", "proof_only")
+            switches = ("encryption", "content_encryption", "always_encrypted", "proof_only")
             own = ("name", "template", "content_type", "holds", "syntax", *switches)
             self.known(table, where, own)
             name = self.filled(table, where, "name", traits)
@@ -543,6 +547,11 @@ class _Reader:
             if _WORD.fullmatch(template) is None or not template.endswith(".j2"):
                 raise self.fault(where, "template", f"{template!r} is no template of this folder")
             encryption = self.one_of(table, where, "encryption", CIPHERS) if "encryption" in table else None
+            coding = (
+                self.one_of(table, where, "content_encryption", CONTENT_CODINGS)
+                if "content_encryption" in table
+                else None
+            )
             document = Document(
                 name=name,
                 template=f"{self.folder}/{template}",
@@ -550,6 +559,7 @@ class _Reader:
                 holds=self.one_of(table, where, "holds", HOLDS),
                 syntax=self.one_of(table, where, "syntax", SYNTAXES, its.family.syntax),
                 encryption=encryption,
+                content_encryption=coding,
                 always_encrypted=self.take(table, where, "always_encrypted", bool, False),
                 proof_only=self.take(table, where, "proof_only", bool, False),
             )
@@ -557,8 +567,9 @@ class _Reader:
                 raise self.fault(where, "holds", f"{name} holds {document.holds} but no MAC says whose")
             if encryption and not document.lines:
                 raise self.fault(where, "encryption", f"{name} holds no lines")
-            if document.always_encrypted and not encryption:
-                raise self.fault(where, "always_encrypted", "needs encryption beside it")
+            for switch, on in (("content_encryption", coding), ("always_encrypted", document.always_encrypted)):
+                if on and not encryption:
+                    raise self.fault(where, switch, "needs encryption beside it")
             if found.setdefault(document.shape, document) is not document:
                 raise self.fault(where, "name", f"{name} is listed twice")
         if not any(document.lines and not document.always_encrypted for document in found.values()):

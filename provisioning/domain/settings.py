@@ -185,6 +185,14 @@ ALL = (
         "admin",
         "Its configuration is encrypted with a key of its own",
     ),
+    Setting(
+        "http_content_encryption",
+        "boolean",
+        False,
+        "security",
+        "admin",
+        "Where its configuration is encrypted: as HTTP content (RFC 8188), not as its vendor's phones have files",
+    ),
 )
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in ALL}
 DEFAULTS: Mapping[str, Value] = {setting.name: setting.default for setting in ALL}

@@ -19,6 +19,8 @@ class Rendered:
     etag: str
     addresses: str
     "The addresses of record that the body holds."
+    cipher: str | None = None
+    "With which a phone that has the key gets it: of domain.catalogue.CIPHERS or CONTENT_CODINGS."
     keyed_by: bytes | None = None
     "The hash of the secret of which the key in the body is made."
 

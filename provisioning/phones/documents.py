@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from provisioning.config import Config
 from provisioning.domain import address as addresses
 from provisioning.domain.address import Address
-from provisioning.domain.catalogue import Document, Model
+from provisioning.domain.catalogue import CONTENT_CODINGS, Document, Model
 from provisioning.domain.errors import Fault
 from provisioning.domain.guard import Guard, refusal_line
 from provisioning.domain.identification import Identifier
@@ -224,22 +224,24 @@ class Documents:
                 document=document.name_for(mac),
                 keyed_by=rendered.keyed_by,
             )
-        if document.encryption and (document.always_encrypted or _has_the_key(found)):
-            rendered = self._encrypted(found, document, rendered, asked.secret)
+        if rendered.cipher and (document.always_encrypted or _has_the_key(found)):
+            rendered = self._encrypted(found, document, rendered, rendered.cipher, asked.secret)
         return self._respond(request, rendered), visit
 
-    def _encrypted(self, found: Found, document: Document, plain: Rendered, shown: str | None) -> Rendered:
+    def _encrypted(
+        self, found: Found, document: Document, plain: Rendered, cipher: str, shown: str | None
+    ) -> Rendered:
         """With the key that the phone has: of the secret that it showed, else of its newest."""
         secret = shown or self._reader.secret(found.id, found.mac)
-        if secret is None or document.encryption is None:
+        if secret is None:
             return plain
         variant = f"{document.shape}#{fingerprint(secret).hex()}"
         encrypted = self._cache.get(found.id, variant, plain.revision)
         if encrypted is None:
-            body = encryption.encrypt(document.encryption, plain.body, compose.encryption_key(secret))
+            body = encryption.encrypt(cipher, plain.body, compose.encryption_key(secret))
             encrypted = self._rendered(plain.revision, document, body, plain.addresses)
-            if document.encryption in encryption.CONTENT_CODINGS:
-                encrypted = replace(encrypted, head=ready.coded(encrypted.head, document.encryption))
+            if cipher in CONTENT_CODINGS:
+                encrypted = replace(encrypted, head=ready.coded(encrypted.head, cipher))
             self._cache.put(found.id, variant, encrypted)
         return encrypted
 
@@ -330,9 +332,13 @@ class Documents:
         self._metrics.count("documents_rendered_total")
         attached = join_addresses(line.address_of_record for _, line in held.lines)
         rendered = self._rendered(found.revision, document, body, attached)
-        if secret is not None and values.phone.encryption_key:
-            rendered = replace(rendered, keyed_by=fingerprint(secret))
-        return rendered
+        coded = document.content_encryption if held.chosen["http_content_encryption"] else None
+        told = secret if values.phone.encryption_key else None
+        return replace(
+            rendered,
+            cipher=coded or document.encryption,
+            keyed_by=None if told is None else fingerprint(told),
+        )
 
     def _below(self, asked: Asked) -> Rendered | None:
         """A document that tells the directory it was asked in: what is shown there is said again, and not looked up."""

@@ -15,14 +15,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-CONTENT_CODINGS = ("aes128gcm",)
-"Ciphers that an answer names in Content-Encoding (RFC 8188 section 2): the phone tells by it what it got."
 _BLOCK = 16
 _RECORD = 4096
 
 
 def encrypt(cipher: str, body: bytes, key: str) -> bytes:
-    """`cipher`: of domain.catalogue.CIPHERS; `key`: the phone's, 16 letters and digits."""
+    """`cipher`: of domain.catalogue.CIPHERS or CONTENT_CODINGS; `key`: the phone's, 16 letters and digits."""
     return _CIPHERS[cipher](body, key)
 
 
@@ -52,9 +50,9 @@ def _openssl_gzip(body: bytes, key: str) -> bytes:
     return _openssl(gzip.compress(body, mtime=0), key)
 
 
-def _openssl_base64(body: bytes, key: str) -> bytes:
-    """`openssl enc -a`: base64 in lines of 64 (KX-UTG200 administrator guide, p. 48)."""
-    text = base64.b64encode(_openssl(body, key))
+def _panasonic(body: bytes, key: str) -> bytes:
+    """`openssl enc -a`: base64 in lines of 64; and the key is of 32 characters (KX-UTG200 guide, p. 47 and 48)."""
+    text = base64.b64encode(_openssl(body, key + key))
     return b"".join(text[i : i + 64] + b"\n" for i in range(0, len(text), 64))
 
 
@@ -89,6 +87,6 @@ _CIPHERS: Mapping[str, Callable[[bytes, str], bytes]] = {
     "yealink-aes": _yealink,
     "openssl-md5": _openssl,
     "openssl-md5-gzip": _openssl_gzip,
-    "openssl-md5-base64": _openssl_base64,
+    "panasonic-aes": _panasonic,
     "aes128gcm": _aes128gcm,
 }

@@ -111,8 +111,12 @@ class Renderer:
             raise Unencodable(f"{document.template}:{_line(error, document.template)}: {error}") from None
 
     def settings_of(self, model: Model) -> frozenset[str]:
-        """The settings that this model's documents can carry, as its templates show."""
-        return frozenset().union(*(self._uses[document.template] for document in model.documents.values()))
+        """The settings that this model's documents can carry, as its templates and ways of encryption show."""
+        documents = model.documents.values()
+        coded = any(document.content_encryption for document in documents)
+        return frozenset({"http_content_encryption"} if coded else ()).union(
+            *(self._uses[document.template] for document in documents)
+        )
 
     def cannot_carry(self, model: Model, line: Line) -> str | None:
         """Why the model's documents cannot hold the line, without the value; None: they can."""

@@ -33,6 +33,7 @@ class Got:
     fetch: Fetch
     etag: str | None = None
     body: bytes = field(default=b"", repr=False)
+    coding: str = ""
 
 
 def session(address: str, tls: ssl.SSLContext | None, seconds: float) -> aiohttp.ClientSession:
@@ -57,12 +58,12 @@ async def ask(
 ) -> Got:
     at, began = time.time(), time.perf_counter()
     name = ask.url.partition("?")[0].rpartition("/")[2] or "/"
-    status, etag, body, problem = None, None, b"", ""
+    status, etag, body, coding, problem = None, None, b"", "", ""
     try:
         async with http.request(
             ask.method, ask.url, headers=headers, data=ask.body or None, allow_redirects=follow
         ) as answer:
-            etag = answer.headers.get("ETag")
+            etag, coding = answer.headers.get("ETag"), answer.headers.get("Content-Encoding", "")
             if give_up_in_body and answer.status == 200:
                 body = await answer.content.read(16)
                 answer.close()
@@ -89,4 +90,4 @@ async def ask(
     if problem:
         status = None
     fetch = Fetch(at, name, status, len(body), time.perf_counter() - began, problem)
-    return Got(fetch, etag, body if not problem else b"")
+    return Got(fetch, etag, body if not problem else b"", coding)

@@ -309,7 +309,7 @@ class Phone:
                         self._own_url = ask.url
                         if got.fetch.status == 200:
                             self._note_etag(ask.url, got.etag)
-                    ask = boot.send(Answer(got.fetch.status or 0, got.body))
+                    ask = boot.send(Answer(got.fetch.status or 0, got.body, got.coding))
             except StopIteration as done:
                 configuration: ReadConfiguration = done.value
             except ValueError as fault:

@@ -1,5 +1,6 @@
 """Configurations encrypted with the phone's own key: only for a phone that has it, and never a locked-out one."""
 
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from running import Api, Server
 from wire import Bound, bound, get, managing, running, secret_of, until
 
-from provisioning.simulator.dialects import yealink
+from provisioning.simulator import decryption
+from provisioning.simulator.dialects import cisco, panasonic, yealink
 
 KEY = "static.auto_provision.aes_key.mac"
 
@@ -25,12 +27,11 @@ async def api(server: Server) -> AsyncIterator[Api]:
         yield its
 
 
-async def choose(api: Api, phone: Bound, *, encrypted: bool | None) -> None:
-    wanted = {"settings": {"encrypt_configuration": encrypted}}
-    answer = await api.call("PATCH", f"/v1/phones/{phone.mac}/settings", wanted)
+async def choose(api: Api, phone: Bound, *, encrypted: bool | None, setting: str = "encrypt_configuration") -> None:
+    answer = await api.call("PATCH", f"/v1/phones/{phone.mac}/settings", {"settings": {setting: encrypted}})
     assert answer.status == 200, answer
-    (setting,) = [one for one in answer.body["settings"] if one["name"] == "encrypt_configuration"]
-    assert setting["value"] == bool(encrypted)
+    (shown,) = [one for one in answer.body["settings"] if one["name"] == setting]
+    assert shown["value"] == bool(encrypted)
 
 
 async def told(api: Api, server: Server, phone: Bound) -> str:
@@ -122,6 +123,55 @@ async def test_a_stranger_gets_nothing_by_it(server: Server, api: Api) -> None:
     bare = get(server, phone.bare())
     assert bare.shape == unknown.shape
     assert key.encode() not in bare.body
+
+
+async def test_a_cisco_gets_it_as_http_content_where_that_is_chosen(server: Server, api: Api) -> None:
+    """Its two keys are told in one file, and an answer names which of the two it is of: RFC 8188 section 2."""
+    phone = await bound(api, "00040d580011", "cisco-cp-8841")
+    path = phone.path("{mac}.xml")
+    await choose(api, phone, encrypted=True)
+    held = cisco.settings(get(server, path).body)
+    key = held["IKM_HTTP_Encrypt_Content"]
+    assert f"[--key {key}]" in held["Profile_Rule"]
+    await until(lambda: not get(server, path).body.startswith(b"<?xml"))
+    as_file = get(server, path)
+    assert as_file["Content-Encoding"] == ""
+    assert cisco.settings(gzip.decompress(decryption.openssl(as_file.body, key)))["Password_1_"] == phone.password
+
+    await choose(api, phone, encrypted=True, setting="http_content_encryption")
+    coded = get(server, path)
+    assert (coded["Content-Encoding"], coded["Content-Type"]) == ("aes128gcm", "text/xml; charset=us-ascii")
+    assert cisco.settings(decryption.aes128gcm(coded.body, key.encode()))["Password_1_"] == phone.password
+    assert get(server, path).body == coded.body
+    assert get(server, path, method="HEAD")["Content-Length"] == str(len(coded.body))
+    unchanged = get(server, path, f"If-None-Match: {coded['ETag']}")
+    assert (unchanged.status, unchanged.body) == (304, b"")
+
+    await choose(api, phone, encrypted=None)
+    assert get(server, path)["Content-Encoding"] == "aes128gcm"
+    await until(lambda: get(server, path).body.startswith(b"<?xml"))
+
+
+async def test_a_panasonic_is_told_a_file_that_is_always_encrypted(server: Server, api: Api) -> None:
+    phone = await bound(api, "001267580012", "panasonic-kx-utg200")
+    path, sealed = phone.path("Config{MAC}.cfg"), phone.path("Config{MAC}.enc")
+    assert panasonic.utg_settings(get(server, path).body)["USR_PROV_SVR_URL"].endswith(path)
+    await choose(api, phone, encrypted=True)
+    held = panasonic.utg_settings(get(server, path).body)
+    assert held["USR_PROV_SVR_URL"].endswith(sealed)
+    opened = panasonic.utg_settings(panasonic.utg_decrypted(get(server, sealed).body, held))
+    assert (opened["SIP_PASS[1]"], opened["USR_PROV_SVR_URL"]) == (phone.password, held["USR_PROV_SVR_URL"])
+    # "Devices always accept a plain text file": what it asks for after a factory reset.
+    assert get(server, path).body.startswith(b"<?xml")
+    assert get(server, phone.bare("Config{MAC}.enc")).status == 404
+
+
+async def test_a_phone_that_reads_files_only_has_no_such_setting(api: Api) -> None:
+    phone = await bound(api, "001565580013")
+    refused = await api.call(
+        "PATCH", f"/v1/phones/{phone.mac}/settings", {"settings": {"http_content_encryption": True}}
+    )
+    assert (refused.status, refused.code) == (501, "unsupported-by-model")
 
 
 async def test_it_is_the_operators_to_choose_and_the_models_to_have(server: Server, api: Api) -> None:

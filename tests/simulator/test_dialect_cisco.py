@@ -208,17 +208,17 @@ class TestEncryption:
         made = subprocess.run(
             ["openssl", "enc", "-aes-256-cbc", "-md", "md5", "-k", self.KEY], input=OWN, capture_output=True, check=True
         )
-        assert cisco.opened(made.stdout, self.KEY) == OWN
+        assert cisco.opened(Answer(200, made.stdout), self.KEY, "") == OWN
 
     def test_the_phone_opens_what_is_served_and_takes_a_plain_file_too(self):
-        assert cisco.opened(encrypt("openssl-md5-gzip", OWN, self.KEY), self.KEY) == OWN
-        assert cisco.opened(OWN, self.KEY) == OWN
+        assert cisco.opened(Answer(200, encrypt("openssl-md5-gzip", OWN, self.KEY)), self.KEY, "") == OWN
+        assert cisco.opened(Answer(200, OWN), self.KEY, "") == OWN
 
     @pytest.mark.parametrize(
         ("spoil", "key", "why"),
         [
             (lambda body: body, "", "has no --key"),
-            (lambda body: body, "another key", "not the one|gzip|well-formed"),
+            (lambda body: body, "another key", "another password|gzip|well-formed"),
             (lambda body: body[:-1], KEY, "blocks of 16"),
             (lambda body: body[:16], KEY, "blocks of 16"),
             (lambda _: b"\x1f\x8b cut", "", "gzip"),
@@ -227,7 +227,20 @@ class TestEncryption:
     def test_what_it_cannot_open(self, spoil, key, why):
         body = spoil(encrypt("openssl-md5-gzip", OWN, self.KEY))
         with pytest.raises(ValueError, match=why):
-            cisco.settings(cisco.opened(body, key))
+            cisco.settings(cisco.opened(Answer(200, body), key, ""))
+
+    @pytest.mark.parametrize("key", ["", KEY, "another key"])
+    def test_content_is_opened_by_the_keying_material_whatever_the_rule_has(self, key):
+        answer = Answer(200, encrypt("aes128gcm", OWN, self.KEY), "aes128gcm")
+        assert cisco.opened(answer, key, self.KEY) == OWN
+
+    @pytest.mark.parametrize(
+        ("coding", "material", "why"),
+        [("aes128gcm", "", "no keying material"), ("aes128gcm", "other", "another key"), ("br", KEY, "in br")],
+    )
+    def test_content_that_it_cannot_open(self, coding, material, why):
+        with pytest.raises(ValueError, match=why):
+            cisco.opened(Answer(200, encrypt("aes128gcm", OWN, self.KEY), coding), self.KEY, material)
 
     def test_the_key_is_the_one_of_its_last_configuration(self):
         held = cisco.configuration({"Profile_Rule": f"[--key {self.KEY}] https://a/x.xml"})

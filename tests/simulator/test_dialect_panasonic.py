@@ -1,13 +1,15 @@
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from provisioning.domain.catalogue import parse_vendor
 from provisioning.domain.mac import Mac
+from provisioning.rendering.encryption import encrypt
 from provisioning.simulator import dialects
 from provisioning.simulator.dialects import panasonic
-from provisioning.simulator.dialects.base import Answer, Handset
+from provisioning.simulator.dialects.base import Answer, Handset, ReadConfiguration
 
 VENDOR = parse_vendor(
     "panasonic", (Path(__file__).parents[2] / "templates/phones/panasonic/vendor.toml").read_text("utf-8")
@@ -218,6 +220,48 @@ def test_a_utg_asks_for_its_own_file():
     asked, found = run(boot, {f"{BASE}/ConfigBCC342A1B2C3.cfg": Answer(200, UTG.encode())})
     assert [(ask.url, ask.own) for ask in asked] == [(f"{BASE}/ConfigBCC342A1B2C3.cfg", True)]
     assert len(found.lines) == 1
+
+
+KEY = "7pryJeRDW9ccWA6W"
+SEALED = encrypt("panasonic-aes", UTG.encode(), KEY)
+
+
+def utg_with(key: str, bits: str = "256") -> Handset:
+    told = {"CFG_FILE_KEY": key, "CFG_FILE_KEY_LENGTH": bits}
+    return Handset(MAC, "KX-UTG200", f"{BASE}/Config{{MAC}}.enc", held=ReadConfiguration(told, (), None, None, None))
+
+
+def test_a_utg_opens_a_file_that_is_called_encrypted_and_no_other():
+    boot = dialects.of("panasonic", "utg").boot
+    asked, found = run(boot(utg_with(KEY * 2)), {f"{BASE}/ConfigBCC342A1B2C3.enc": Answer(200, SEALED)})
+    assert [ask.url for ask in asked] == [f"{BASE}/ConfigBCC342A1B2C3.enc"]
+    assert len(found.lines) == 1
+    plain = Handset(MAC, "KX-UTG200", f"{BASE}/Config{{MAC}}.cfg")
+    with pytest.raises(ValueError, match="not well-formed"):
+        run(boot(plain), {f"{BASE}/ConfigBCC342A1B2C3.cfg": Answer(200, SEALED)})
+
+
+@pytest.mark.parametrize(
+    ("key", "bits", "body", "why"),
+    [
+        ("", "256", SEALED, "no key of 32"),
+        (KEY, "256", SEALED, "no key of 32"),
+        (KEY * 2, "128", SEALED, "not 256"),
+        (KEY * 2, "256", UTG.encode(), "no base64"),
+        (KEY * 2, "256", SEALED[:-8], "cut off|no base64"),
+        ("x" * 32, "256", SEALED, "another password|not well-formed"),
+    ],
+)
+def test_an_encrypted_file_that_a_utg_cannot_open(key, bits, body, why):
+    boot = dialects.of("panasonic", "utg").boot(utg_with(key, bits))
+    with pytest.raises(ValueError, match=why):
+        run(boot, {f"{BASE}/ConfigBCC342A1B2C3.enc": Answer(200, body)})
+
+
+def test_the_openssl_command_of_the_guide_opens_it():
+    """KX-UTG200/300 administrator guide p. 48, with the digest of its years and the longest of its ciphers."""
+    command = ["openssl", "enc", "-d", "-aes-256-cbc", "-a", "-md", "md5", "-pass", f"pass:{KEY * 2}"]
+    assert subprocess.run(command, input=SEALED, capture_output=True, check=True).stdout == UTG.encode()
 
 
 @pytest.mark.parametrize(

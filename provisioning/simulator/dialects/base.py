@@ -74,6 +74,8 @@ class Answer:
     status: int
     "200, or 404 where the file is not the phone's own, or 304 where it is and the phone has it; of a PUT any."
     body: bytes = field(default=b"", repr=False)
+    coding: str = ""
+    "Its Content-Encoding."
 
 
 Boot = Generator[Ask, Answer, ReadConfiguration]

@@ -6,14 +6,12 @@ provisioning and administration guides. The enterprise reader follows usecallman
 """
 
 import gzip
-import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from xml.etree import ElementTree as ET
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
+from provisioning.simulator import decryption
 from provisioning.simulator.dialects.base import (
     Act,
     Answer,
@@ -109,37 +107,31 @@ def boot(phone: Handset) -> Boot:
 
 
 def _taken(answer: Answer, held: ReadConfiguration | None) -> ReadConfiguration:
-    options = _options(held.settings.get("Profile_Rule", ""))[0] if held else {}
-    return configuration(settings(opened(answer.body, options.get("key", ""))))
+    found = held.settings if held else {}
+    options = _options(found.get("Profile_Rule", ""))[0]
+    return configuration(settings(opened(answer, options.get("key", ""), found.get("IKM_HTTP_Encrypt_Content", ""))))
 
 
-def opened(body: bytes, key: str) -> bytes:
-    """Decrypted with the rule's key and unpacked, each where it is so (`Salted__`, gzip's magic)."""
-    if body.startswith(b"Salted__"):
+def opened(answer: Answer, key: str, keying_material: str) -> bytes:
+    """By what the answer says it is in: aes128gcm, whatever the rule has; otherwise with the rule's key where it
+    begins as openssl's files do (8800 MPP administration guide, "RFC 8188-Based HTTP Content Encryption");
+    and unpacked.
+    """
+    body = answer.body
+    if answer.coding:
+        if answer.coding != "aes128gcm" or not keying_material:
+            raise ValueError(f"the answer is in {answer.coding}, and the phone has no keying material")
+        body = decryption.aes128gcm(body, keying_material.encode())
+    elif body.startswith(decryption.SALTED):
         if not key:
             raise ValueError("the file is encrypted, and the rule has no --key")
-        body = _decrypted(body, key)
+        body = decryption.openssl(body, key)
     if body.startswith(b"\x1f\x8b"):
         try:
             body = gzip.decompress(body)
         except (OSError, EOFError, zlib.error):
             raise ValueError("the file is no whole gzip file") from None
     return body
-
-
-def _decrypted(body: bytes, key: str) -> bytes:
-    """As openssl 0.9.7: key and IV out of one round of MD5 over password and salt."""
-    salt, text = body[8:16], body[16:]
-    if not text or len(text) % 16:
-        raise ValueError("an encrypted file is blocks of 16 bytes behind its salt")
-    first = hashlib.md5(key.encode() + salt, usedforsecurity=False).digest()
-    second = hashlib.md5(first + key.encode() + salt, usedforsecurity=False).digest()
-    third = hashlib.md5(second + key.encode() + salt, usedforsecurity=False).digest()
-    decryptor = Cipher(algorithms.AES(first + second), modes.CBC(third)).decryptor()
-    plain = decryptor.update(text) + decryptor.finalize()
-    if not 1 <= plain[-1] <= 16 or plain[-plain[-1] :] != bytes([plain[-1]]) * plain[-1]:
-        raise ValueError("the key is not the one it was encrypted with")
-    return plain[: -plain[-1]]
 
 
 # The flat profile

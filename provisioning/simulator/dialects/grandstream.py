@@ -1,12 +1,10 @@
 """Grandstream adapters, phones and DECT bases, by what each reads: numbered P-values, or named settings."""
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from provisioning.domain.mac import Mac
+from provisioning.simulator import decryption
 from provisioning.simulator.dialects.base import (
     Act,
     Ask,
@@ -28,7 +26,6 @@ _NAMED_TRANSPORTS = {"UDP": "udp", "TCP": "tcp", "TlsOrTcp": "tls"}
 _P_VALUE = re.compile(r"P[1-9][0-9]{0,4}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)+", re.ASCII)
 _PATH = re.compile(r"[^/\s]+(?:/[^/\s]+)*", re.ASCII)
-_SALTED = b"Salted__"
 
 # server, outbound proxy, user, authentication, password, name, transport, active, by port or account
 _Numbers = tuple[int, int, int, int, int, int, int, int]
@@ -64,24 +61,12 @@ def _boot(binary: str, password: str, reader: Callable[[bytes], ReadConfiguratio
 
 
 def decrypted(body: bytes, password: str) -> bytes:
-    """`openssl enc -d -aes-256-cbc -md md5 -k PASSWORD` (XML provisioning guide, "XML file encryption")."""
-    if not body.startswith(_SALTED):
+    """As the openssl command did it (XML provisioning guide, "XML file encryption")."""
+    if not body.startswith(decryption.SALTED):
         return body
     if not password:
         raise ValueError("the file is encrypted, and no XML Config File Password is set")
-    salt, sealed = body[8:16], body[16:]
-    if not sealed or len(sealed) % 16:
-        raise ValueError("the encrypted file is cut off")
-    material, block = b"", b""
-    while len(material) < 48:
-        block = hashlib.md5(block + password.encode() + salt, usedforsecurity=False).digest()
-        material += block
-    decryptor = Cipher(algorithms.AES(material[:32]), modes.CBC(material[32:48])).decryptor()
-    plain = decryptor.update(sealed) + decryptor.finalize()
-    fill = plain[-1]
-    if not 1 <= fill <= 16 or plain[-fill:] != bytes([fill]) * fill:
-        raise ValueError("the file is encrypted with another password")
-    return plain[:-fill]
+    return decryption.openssl(body, password)
 
 
 def _check_mac(body: bytes, mac: Mac) -> None:

@@ -1,9 +1,12 @@
 """Panasonic SIP phones: KX-HDV, KX-UT, KX-TGP and, in XML, KX-UTG."""
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
 
 from provisioning.domain.mac import Mac
+from provisioning.simulator import decryption
 from provisioning.simulator.dialects.base import (
     Act,
     Ask,
@@ -180,8 +183,26 @@ def utg_configuration(found: Mapping[str, str]) -> ReadConfiguration:
 
 
 def utg_boot(phone: Handset) -> Boot:
-    answer = yield Ask(_expanded(phone.url, phone.mac, phone.model), own=True)
-    return utg_configuration(utg_settings(answer.body))
+    url = _expanded(phone.url, phone.mac, phone.model)
+    answer = yield Ask(url, own=True)
+    body = answer.body
+    if url.endswith(".enc"):
+        body = utg_decrypted(body, phone.held.settings if phone.held else {})
+    return utg_configuration(utg_settings(body))
+
+
+def utg_decrypted(body: bytes, found: Mapping[str, str]) -> bytes:
+    """Of a file called `.enc`: what `openssl enc -a` made with the key that it was told (guide p. 48)."""
+    key, bits = found.get("CFG_FILE_KEY", ""), found.get("CFG_FILE_KEY_LENGTH", "")
+    if len(key) != 32:
+        raise ValueError("the file is encrypted, and the phone has no key of 32 characters")
+    if bits != "256":
+        raise ValueError(f"CFG_FILE_KEY_LENGTH is {bits!r}, not 256")
+    try:
+        sealed = base64.b64decode(b"".join(body.split(b"\n")), validate=True)
+    except binascii.Error:
+        raise ValueError("the file is no base64") from None
+    return decryption.openssl(sealed, key)
 
 
 def utg_oracle_name(key: str) -> str:
