@@ -21,8 +21,18 @@ class Change:
     "After midnight, by the clock that holds until then; may be below 0 or above 1440 (RFC 9636)."
 
     @property
+    def minutes_of_day(self) -> int:
+        """0 to 1439: phones know no other. Where clocks change on the day before or after, its edge is nearest."""
+        return min(max(self.minutes, 0), 24 * 60 - 1)
+
+    @property
     def hour(self) -> int:
-        return self.minutes // 60
+        """Of minutes_of_day."""
+        return self.minutes_of_day // 60
+
+    @property
+    def minute(self) -> int:
+        return self.minutes_of_day % 60
 
     @property
     def iso_weekday(self) -> int:

@@ -158,4 +158,5 @@ def test_how_an_offset_is_written(minutes: int, hours: str, clock: str):
 
 def test_a_change_by_hour_and_iso_weekday():
     assert [Change(3, 5, weekday, 0).iso_weekday for weekday in range(7)] == [7, 1, 2, 3, 4, 5, 6]
-    assert [Change(3, 5, 0, minutes).hour for minutes in (-60, 0, 59, 120, 1440, 3000)] == [-1, 0, 0, 2, 24, 50]
+    times = [(at.hour, at.minute) for at in (Change(3, 5, 0, m) for m in (-60, 0, 59, 120, 1439, 1440, 3000))]
+    assert times == [(0, 0), (0, 0), (0, 59), (2, 0), (23, 59), (23, 59), (23, 59)]
