@@ -170,7 +170,7 @@ def _add_keys(group: Any) -> None:
 def _print_keys(arguments: argparse.Namespace, found: bodies.Keys) -> int:
     if arguments.json:
         return show(arguments, found)
-    return table(arguments, found.keys, ("key", "type", "value", "label", "set"))
+    return table(arguments, found.keys, ("key", "type", "value", "label", "line", "set"))
 
 
 async def show_keys(arguments: argparse.Namespace) -> int:

@@ -196,7 +196,8 @@ class FunctionKey(Struct):
     number: int
     type: str
     value: str
-    label: str
+    label: Annotated[str, Meta(description="As it was set; empty: a line key shows its line's name.")]
+    line: Annotated[str | None, Meta(description="Of a line key: which line is in its slot now.")]
     set: Annotated[bool, Meta(description="false: it is the slot's own, or its user's.")]
 
 

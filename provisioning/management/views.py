@@ -149,7 +149,7 @@ def _plain(value: Value) -> bool | int | str | list[str]:
 
 
 def keys(phone: StoredPhone, model: Model, stored: Sequence[Key]) -> bodies.Keys:
-    held = {slot.number: slot.line or "" for slot in phone.phone.slots}
+    held = {str(slot.number): slot.line for slot in phone.phone.slots}
     places = {key.place for key in stored}
     return bodies.Keys(
         keys=[
@@ -159,7 +159,8 @@ def keys(phone: StoredPhone, model: Model, stored: Sequence[Key]) -> bodies.Keys
                 number=key.number,
                 type=key.type,
                 value=key.value,
-                label=key.label or (held.get(int(key.value), "") if key.type == "line" else ""),
+                label=key.label,
+                line=held.get(key.value) if key.type == "line" else None,
                 set=key.place in places,
             )
             for key in layout(model, stored)

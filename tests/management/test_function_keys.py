@@ -21,10 +21,8 @@ async def test_the_first_keys_are_the_slots_own_until_they_are_set(api: Api) -> 
     await api.line("layout-1", "layout")
     await api.phone("001565a30001", "yealink-t54w", "layout", main_line="layout-1")
     keys = await shown(api, "001565a30001")
-    assert (keys["1"]["type"], keys["1"]["value"], keys["1"]["label"], keys["1"]["set"]) == (
-        *("line", "1", "layout-1"),
-        False,
-    )
+    assert [keys["1"][name] for name in ("type", "value", "label", "line", "set")] == ["line", "1", "", "layout-1", False]
+    assert keys["2"]["line"] is None
     answer = await api.call("PUT", "/v1/phones/001565a30001/keys/2", BOSS)
     assert answer.status == 200, answer
     assert len(answer.body["operations"]) == 1
