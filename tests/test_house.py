@@ -11,7 +11,7 @@ PURE = ("domain", "rendering")
 # Standard modules that compute; everything else of the standard library may do I/O.
 COMPUTING = {
     "array", "ast", "base64", "collections", "csv", "dataclasses", "datetime", "enum", "functools", "gzip", "hashlib", "hmac", "ipaddress",
-    "itertools", "json", "math", "re", "string", "tomllib", "types", "typing", "unicodedata",
+    "itertools", "json", "keyword", "math", "re", "string", "tomllib", "types", "typing", "unicodedata",
 }  # fmt: skip
 MAY_IMPORT = {
     "domain": {"domain"},
