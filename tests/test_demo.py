@@ -1,7 +1,9 @@
 """`make run`: what it prints works when pasted, and a second run keeps the data."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -20,8 +22,12 @@ pytestmark = pytest.mark.skipif(
 
 
 def free_ports(count: int) -> list[int]:
-    """The demo's phones keep the URL of the first run, so its ports stay."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """The demo's phones keep the URL of the first run, so its ports stay: below those that the kernel gives away
+    to whoever connects meanwhile."""
+    held: list[socket.socket] = []
+    while len(held) < count:
+        with contextlib.suppress(OSError):
+            held.append(socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))))
     ports = [one.getsockname()[1] for one in held]
     for one in held:
         one.close()
