@@ -205,6 +205,9 @@ class Chosen(NamedTuple):
     "default, config, or the scope whose choice it is."
 
 
+_OF_DEFAULT: Mapping[str, Chosen] = {name: Chosen(value, "default") for name, value in DEFAULTS.items()}
+
+
 def find(name: str, scope: Scope) -> Setting:
     """Refused: `setting-unknown`."""
     setting = BY_NAME.get(name)
@@ -217,7 +220,7 @@ def find(name: str, scope: Scope) -> Setting:
 
 def resolve(layers: Iterable[tuple[str, Mapping[str, Value]]]) -> dict[str, Chosen]:
     """`layers` from the farthest to the nearest, each with its name: the nearest choice holds."""
-    found = {name: Chosen(value, "default") for name, value in DEFAULTS.items()}
+    found = dict(_OF_DEFAULT)
     for source, choices in layers:
         for name, value in choices.items():
             # A choice of an earlier version's setting is no longer anybody's.
