@@ -74,7 +74,8 @@ def test_time_zones_of_a_router(zone, code):
     [
         (("g722", "pcma", "pcmu", "g729"), ("G722", "G711a", "G711u", "No")),
         (("pcma",), ("G711a", "Unspecified", "Unspecified", "Yes")),
-        (("opus", "pcmu"), ("OPUS", "G711u", "Unspecified", "Yes")),
+        # With Yes the phone would not use the second at all.
+        (("opus", "pcmu"), ("OPUS", "G711u", "Unspecified", "No")),
     ],
 )
 def test_codecs_of_a_multiplatform_phone(codecs, preferred):
@@ -83,6 +84,20 @@ def test_codecs_of_a_multiplatform_phone(codecs, preferred):
     assert tuple(found[name] for name in names) == preferred
     for name, codec in (("G729a", "g729"), ("G722", "g722"), ("OPUS", "opus")):
         assert found[f"{name}_Enable_1_"] == ("Yes" if codec in codecs else "No")
+
+
+def test_an_adapter_uses_all_the_codecs_that_are_chosen_and_no_other():
+    found = settings(CATALOGUE.models["cisco-spa112"])
+    names = ("Preferred_Codec_1_", "Second_Preferred_Codec_1_", "Third_Preferred_Codec_1_", "Use_Pref_Codec_Only_1_")
+    assert tuple(found[name] for name in names) == ("G711a", "G711u", "G729a", "No")
+    assert (found["G726-32_Enable_1_"], found["G723_Enable_1_"]) == ("No", "No")
+
+
+@pytest.mark.parametrize(("codecs", "either"), [(("g722", "pcma"), ("Yes", "No")), (("opus", "pcmu"), ("No", "Yes"))])
+def test_a_9800_can_do_without_either_g711(codecs, either):
+    found = settings(CATALOGUE.models["cisco-dp-9861"], codecs=codecs)
+    assert (found["G711a_Enable_1_"], found["G711u_Enable_1_"]) == either
+    assert "G711a_Enable_1_" not in settings(CATALOGUE.models["cisco-cp-8851"], codecs=codecs)
 
 
 def test_an_adapter_that_knows_none_of_the_codecs_has_the_one_of_every_network():
