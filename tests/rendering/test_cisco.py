@@ -70,6 +70,23 @@ def test_time_zones_of_a_router(zone, code):
 
 
 @pytest.mark.parametrize(
+    ("model_id", "server", "told"),
+    [
+        ("cisco-spa112", "192.0.2.5", ("192.0.2.5", None)),
+        ("cisco-ata191", "192.0.2.5", ("192.0.2.5", "")),
+        ("cisco-ata191", "2001:db8::5", ("", "2001:db8::5")),
+        ("cisco-spa112", "2001:db8::5", ("", None)),
+        ("cisco-spa112", "", ("", None)),
+    ],
+)
+def test_a_router_s_log_server_is_the_router_s(model_id, server, told):
+    found = settings(CATALOGUE.models[model_id], syslog_server=server)
+    above = "router-configuration/Log_Configuration/Syslog_Server"
+    assert (found[f"{above}_IP"], found.get(f"{above}_IP6"), found[f"{above}_Port"]) == (*told, "514")
+    assert "Syslog_Server" not in found
+
+
+@pytest.mark.parametrize(
     ("codecs", "preferred"),
     [
         (("g722", "pcma", "pcmu", "g729"), ("G722", "G711a", "G711u", "No")),
