@@ -149,6 +149,21 @@ def test_the_last_key_of_the_last_module(model_id, name):
     assert found["Server_Type"] == "RFC3265_4235"
 
 
+def test_an_spa_phone_asks_for_the_state_of_others_without_a_module_too():
+    keys = [Key(0, 2, "blf", "42", "B")]
+    found = settings(CATALOGUE.models["cisco-spa504g"], keys=keys)
+    assert (found["Server_Type"], found.get("Unit_1_Enable")) == ("RFC3265_4235", None)
+    assert "Server_Type" not in settings(CATALOGUE.models["cisco-spa504g"], keys=[Key(0, 2, "speed-dial", "42", "B")])
+    assert "Server_Type" not in settings(CATALOGUE.models["cisco-cp-8851"], keys=keys)
+
+
+def test_the_modules_with_keys_are_switched_on():
+    keys = [Key(1, 1, "blf", "42", "B"), Key(1, 2, "blf", "43", "C"), Key(2, 1, "blf", "44", "D")]
+    found = settings(CATALOGUE.models["cisco-spa504g"], keys=keys)
+    assert (found["Unit_1_Enable"], found["Unit_2_Enable"]) == ("Yes", "Yes")
+    assert settings(CATALOGUE.models["cisco-cp-8851"], keys=keys)["Number_of_Units"] == "2"
+
+
 def test_a_phone_without_a_display_has_no_phonebook():
     assert CATALOGUE.models["cisco-spa301"].contacts is None
     assert "XML_Directory_Service_URL" not in settings(CATALOGUE.models["cisco-spa301"])
