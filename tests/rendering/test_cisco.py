@@ -140,11 +140,12 @@ def test_no_label_and_no_url_can_end_a_field_of_a_key():
 
 
 @pytest.mark.parametrize(
-    ("model_id", "name"), [("cisco-spa504g", "Unit_2_Key_32"), ("cisco-cp-8851", "Unit_2_Key_28_")]
+    ("model_id", "name"),
+    [("cisco-spa504g", "Unit_2_Key_32"), ("cisco-cp-8851", "Unit_2_Key_28_"), ("cisco-dp-9861", "Unit_3_Key_40_")],
 )
 def test_the_last_key_of_the_last_module(model_id, name):
     model = CATALOGUE.models[model_id]
-    found = settings(model, keys=[Key(2, model.module_keys, "blf", "42", "B")])
+    found = settings(model, keys=[Key(model.expansion_modules, model.module_keys, "blf", "42", "B")])
     assert found[name].startswith("fnc=sd+blf+cp;sub=42@$PROXY")
     assert found["Server_Type"] == "RFC3265_4235"
 
