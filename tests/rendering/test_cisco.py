@@ -128,7 +128,9 @@ def test_an_adapter_that_knows_none_of_the_codecs_has_the_one_of_every_network()
 def test_encryption_of_speech(srtp, phone, adapter):
     found = settings(CATALOGUE.models["cisco-cp-8851"], srtp=srtp)
     assert f"{found['Secure_Call_Setting']} {found['Secure_Call_Option_1_']}" == phone
-    assert settings(CATALOGUE.models["cisco-spa112"], srtp=srtp)["Secure_Call_Setting_1_"] == adapter
+    found = settings(CATALOGUE.models["cisco-spa112"], srtp=srtp)
+    assert (found["Secure_Call_Setting_1_"], found["SRTP_Method"]) == (adapter, "s-descriptor")
+    assert "SRTP_Method" not in settings(CATALOGUE.models["cisco-ata191"], srtp=srtp)
 
 
 def test_no_label_and_no_url_can_end_a_field_of_a_key():
