@@ -70,11 +70,29 @@ def test_time_zones_of_a_router(zone, code):
 
 
 @pytest.mark.parametrize(
+    ("model_id", "server", "told"),
+    [
+        ("cisco-spa112", "192.0.2.5", ("192.0.2.5", None)),
+        ("cisco-ata191", "192.0.2.5", ("192.0.2.5", "")),
+        ("cisco-ata191", "2001:db8::5", ("", "2001:db8::5")),
+        ("cisco-spa112", "2001:db8::5", ("", None)),
+        ("cisco-spa112", "", ("", None)),
+    ],
+)
+def test_a_router_s_log_server_is_the_router_s(model_id, server, told):
+    found = settings(CATALOGUE.models[model_id], syslog_server=server)
+    above = "router-configuration/Log_Configuration/Syslog_Server"
+    assert (found[f"{above}_IP"], found.get(f"{above}_IP6"), found[f"{above}_Port"]) == (*told, "514")
+    assert "Syslog_Server" not in found
+
+
+@pytest.mark.parametrize(
     ("codecs", "preferred"),
     [
         (("g722", "pcma", "pcmu", "g729"), ("G722", "G711a", "G711u", "No")),
         (("pcma",), ("G711a", "Unspecified", "Unspecified", "Yes")),
-        (("opus", "pcmu"), ("OPUS", "G711u", "Unspecified", "Yes")),
+        # With Yes the phone would not use the second at all.
+        (("opus", "pcmu"), ("OPUS", "G711u", "Unspecified", "No")),
     ],
 )
 def test_codecs_of_a_multiplatform_phone(codecs, preferred):
@@ -83,6 +101,20 @@ def test_codecs_of_a_multiplatform_phone(codecs, preferred):
     assert tuple(found[name] for name in names) == preferred
     for name, codec in (("G729a", "g729"), ("G722", "g722"), ("OPUS", "opus")):
         assert found[f"{name}_Enable_1_"] == ("Yes" if codec in codecs else "No")
+
+
+def test_an_adapter_uses_all_the_codecs_that_are_chosen_and_no_other():
+    found = settings(CATALOGUE.models["cisco-spa112"])
+    names = ("Preferred_Codec_1_", "Second_Preferred_Codec_1_", "Third_Preferred_Codec_1_", "Use_Pref_Codec_Only_1_")
+    assert tuple(found[name] for name in names) == ("G711a", "G711u", "G729a", "No")
+    assert (found["G726-32_Enable_1_"], found["G723_Enable_1_"]) == ("No", "No")
+
+
+@pytest.mark.parametrize(("codecs", "either"), [(("g722", "pcma"), ("Yes", "No")), (("opus", "pcmu"), ("No", "Yes"))])
+def test_a_9800_can_do_without_either_g711(codecs, either):
+    found = settings(CATALOGUE.models["cisco-dp-9861"], codecs=codecs)
+    assert (found["G711a_Enable_1_"], found["G711u_Enable_1_"]) == either
+    assert "G711a_Enable_1_" not in settings(CATALOGUE.models["cisco-cp-8851"], codecs=codecs)
 
 
 def test_an_adapter_that_knows_none_of_the_codecs_has_the_one_of_every_network():
@@ -96,7 +128,9 @@ def test_an_adapter_that_knows_none_of_the_codecs_has_the_one_of_every_network()
 def test_encryption_of_speech(srtp, phone, adapter):
     found = settings(CATALOGUE.models["cisco-cp-8851"], srtp=srtp)
     assert f"{found['Secure_Call_Setting']} {found['Secure_Call_Option_1_']}" == phone
-    assert settings(CATALOGUE.models["cisco-spa112"], srtp=srtp)["Secure_Call_Setting_1_"] == adapter
+    found = settings(CATALOGUE.models["cisco-spa112"], srtp=srtp)
+    assert (found["Secure_Call_Setting_1_"], found["SRTP_Method"]) == (adapter, "s-descriptor")
+    assert "SRTP_Method" not in settings(CATALOGUE.models["cisco-ata191"], srtp=srtp)
 
 
 def test_no_label_and_no_url_can_end_a_field_of_a_key():
@@ -108,13 +142,29 @@ def test_no_label_and_no_url_can_end_a_field_of_a_key():
 
 
 @pytest.mark.parametrize(
-    ("model_id", "name"), [("cisco-spa504g", "Unit_2_Key_32"), ("cisco-cp-8851", "Unit_2_Key_28_")]
+    ("model_id", "name"),
+    [("cisco-spa504g", "Unit_2_Key_32"), ("cisco-cp-8851", "Unit_2_Key_28_"), ("cisco-dp-9861", "Unit_3_Key_40_")],
 )
 def test_the_last_key_of_the_last_module(model_id, name):
     model = CATALOGUE.models[model_id]
-    found = settings(model, keys=[Key(2, model.module_keys, "blf", "42", "B")])
+    found = settings(model, keys=[Key(model.expansion_modules, model.module_keys, "blf", "42", "B")])
     assert found[name].startswith("fnc=sd+blf+cp;sub=42@$PROXY")
     assert found["Server_Type"] == "RFC3265_4235"
+
+
+def test_an_spa_phone_asks_for_the_state_of_others_without_a_module_too():
+    keys = [Key(0, 2, "blf", "42", "B")]
+    found = settings(CATALOGUE.models["cisco-spa504g"], keys=keys)
+    assert (found["Server_Type"], found.get("Unit_1_Enable")) == ("RFC3265_4235", None)
+    assert "Server_Type" not in settings(CATALOGUE.models["cisco-spa504g"], keys=[Key(0, 2, "speed-dial", "42", "B")])
+    assert "Server_Type" not in settings(CATALOGUE.models["cisco-cp-8851"], keys=keys)
+
+
+def test_the_modules_with_keys_are_switched_on():
+    keys = [Key(1, 1, "blf", "42", "B"), Key(1, 2, "blf", "43", "C"), Key(2, 1, "blf", "44", "D")]
+    found = settings(CATALOGUE.models["cisco-spa504g"], keys=keys)
+    assert (found["Unit_1_Enable"], found["Unit_2_Enable"]) == ("Yes", "Yes")
+    assert settings(CATALOGUE.models["cisco-cp-8851"], keys=keys)["Number_of_Units"] == "2"
 
 
 def test_a_phone_without_a_display_has_no_phonebook():
