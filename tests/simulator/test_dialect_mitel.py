@@ -105,6 +105,8 @@ def test_it_reads_nothing_else(body, sentence):
         (OWN.replace(b"02:15", b"02h15"), "auto resync time is '02h15'"),
         (OWN + b"language 1: lang_fr.txt\n", "auto resync time is '02:15'"),
         (OWN.replace(b"days: 0", b"days: x"), "no number"),
+        (OWN + b"!admin password: 4294967296\n", "admin password is more than 4294967295"),
+        (OWN + b"user password: secret\n", "user password"),
     ],
 )
 def test_it_does_nothing_else(body, sentence):

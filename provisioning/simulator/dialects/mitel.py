@@ -27,6 +27,8 @@ _TRANSPORTS = {"": "udp", "1": "udp", "2": "tcp", "4": "tls"}
 _UNSET = ("", "0.0.0.0")  # noqa: S104  the factory's word for no server
 _CLOCK = re.compile(r"[0-2][0-9][:h][0-5][0-9]", re.ASCII)
 _DAY = 1440
+# Digits only; what it cannot take it answers with its default (Password Settings, Appendix A).
+_HIGHEST_PASSWORD = 4294967295
 
 
 def _boot_from(common: str) -> Callable[[Handset], Boot]:
@@ -76,6 +78,9 @@ def _value(text: str, position: int) -> str:
 
 
 def configuration(found: Mapping[str, str]) -> ReadConfiguration:
+    for name in ("admin password", "user password"):
+        if (number(found.get(name) or None, name) or 0) > _HIGHEST_PASSWORD:
+            raise ValueError(f"{name} is more than {_HIGHEST_PASSWORD}, so the phone has its default")
     transport = known(_TRANSPORTS, found.get("sip transport protocol", ""), "sip transport protocol")
     default_port = "5061" if transport == "tls" else "5060"
     lines = []
