@@ -109,7 +109,7 @@ async def run_password(arguments: argparse.Namespace) -> int:
         secret = reader.secret(stored.id, mac)
     finally:
         reader.close()
-    return show(arguments, views.passwords(secret))
+    return show(arguments, views.passwords(secret, work.vendors.catalogue.model(stored.phone.model).family))
 
 
 async def _with_new_url(

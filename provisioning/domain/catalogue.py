@@ -29,6 +29,7 @@ KEY_TYPES = (
 )
 # A DECT multicell system is the largest thing a slot count was ever stated for.
 MOST_SLOTS = 1000
+PASSWORD_DIGITS = 12
 MOST_UPLOAD = 4 * 1024 * 1024
 
 Trait = str | int | bool
@@ -124,6 +125,10 @@ class Family:
     "What the vendor's own parameters look like; None: an admin can set none by name."
     uploads: Mapping[str, Upload]
     "By shape."
+    password_digits: int
+    "Of the passwords of its phones' own menus and web page, as far as these can hold them."
+    password_prefix: str
+    "In front of them, where phones want other kinds of characters too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +406,8 @@ class _Reader:
         if _WORD.fullmatch(name) is None:
             raise self.fault("families", name, "is no name of a family: letters, digits, '.', '_' and '-'")
         own = ("syntax", "provisioning_path", "provisioning_macro", "parameter", "module_keys", "certificate", "tls")
-        self.known(table, where, (*own, "resync", "keys", "uploads", "traits", "documents"))
+        passwords = ("password_digits", "password_prefix")
+        self.known(table, where, (*own, *passwords, "resync", "keys", "uploads", "traits", "documents"))
         path = self.take(table, where, "provisioning_path", str)
         self.name_is_safe(where, "provisioning_path", path or "unset", ("mac", "MAC"))
         traits = self.take(table, where, "traits", dict, {})
@@ -420,7 +426,13 @@ class _Reader:
             keys=self.keys(table, where),
             parameter=self.parameter(table, where),
             uploads=self.uploads(table, where),
+            password_digits=self.take(table, where, "password_digits", int, PASSWORD_DIGITS),
+            password_prefix=self.take(table, where, "password_prefix", str, ""),
         )
+        if not 1 <= family.password_digits <= PASSWORD_DIGITS:
+            raise self.fault(where, "password_digits", f"is {family.password_digits}; it is 1 to {PASSWORD_DIGITS}")
+        if _WORD.fullmatch(family.password_prefix or "none") is None:
+            raise self.fault(where, "password_prefix", "is no letters, digits, '.', '_' and '-'")
         defaults = {
             "module_keys": self.take(table, where, "module_keys", int, 0),
             "certificate": self.take(table, where, "certificate", bool, has_certificates),

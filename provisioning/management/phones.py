@@ -175,7 +175,7 @@ async def passwords(request: web.Request) -> web.Response:
     """For the operator's support, not for whoever may only look."""
     stored, management = await _find(request), context(request)
     secret = management.reader.secret(stored.id, stored.phone.mac)
-    return answer(views.passwords(secret))
+    return answer(views.passwords(secret, management.vendors.catalogue.model(stored.phone.model).family))
 
 
 async def documents(request: web.Request) -> web.Response:

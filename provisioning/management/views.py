@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 from provisioning.domain import life
 from provisioning.domain import operation as operations
-from provisioning.domain.catalogue import Catalogue, Model
+from provisioning.domain.catalogue import Catalogue, Family, Model
 from provisioning.domain.keys import Key, layout
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
 from provisioning.domain.settings import ALL, Value
@@ -71,11 +71,12 @@ def phone(stored: StoredPhone) -> bodies.Phone:
     )
 
 
-def passwords(secret: str | None) -> bodies.PhonePasswords:
+def passwords(secret: str | None, family: Family) -> bodies.PhonePasswords:
     """Of the phone's own menus and web page, made of its secret."""
     if secret is None:
         return bodies.PhonePasswords("admin", None, None)
-    return bodies.PhonePasswords("admin", compose.admin_password(secret), compose.user_password(secret))
+    admin, user = compose.admin_password(secret, family), compose.user_password(secret, family)
+    return bodies.PhonePasswords("admin", admin, user)
 
 
 def attachable(stored: StoredPhone, of: StoredLine, asking: Asking) -> bodies.AttachablePhone:

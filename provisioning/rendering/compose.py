@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 from provisioning.domain import keys, settings
-from provisioning.domain.catalogue import Model, fill_mac
+from provisioning.domain.catalogue import PASSWORD_DIGITS, Family, Model, fill_mac
 from provisioning.domain.held import Held
 from provisioning.domain.keys import Key
 from provisioning.domain.mac import Mac
@@ -17,7 +17,6 @@ from provisioning.rendering.values import FirmwareValues, KeyValues, PhoneValues
 
 MASK = "********"
 "What people are shown instead of a secret."
-PASSWORD_DIGITS = 12
 STAGE0_POLL_MINUTES = 5
 "A phone that showed no proof asks again soon: its door may be open by then."
 _NIGHT_MINUTES = 6 * 60
@@ -47,21 +46,22 @@ def directory_url(site: Site, secret: str | None) -> str:
     return f"{site.url}/{secret}/" if secret else f"{site.url}/"
 
 
-def admin_password(secret: str) -> str:
+def admin_password(secret: str, family: Family) -> str:
     """Made of the phone's own secret: it is nowhere stored, and changes with it. Digits, for a phone's keys."""
-    return _digits(secret, b"admin password")
+    return _password(secret, b"admin password", family)
 
 
-def user_password(secret: str) -> str:
+def user_password(secret: str, family: Family) -> str:
     """The same for the phone's user, where that is somebody else to it."""
-    return _digits(secret, b"user password")
+    return _password(secret, b"user password", family)
 
 
-def _digits(secret: str, purpose: bytes) -> str:
+def _password(secret: str, purpose: bytes, family: Family) -> str:
     if secret == MASK:
         return MASK
     number = int.from_bytes(hmac.digest(secret.encode(), purpose, "sha256"))
-    return f"{number % 10**PASSWORD_DIGITS:0{PASSWORD_DIGITS}d}"
+    digits = f"{number % 10**PASSWORD_DIGITS:0{PASSWORD_DIGITS}d}"
+    return family.password_prefix + digits[: family.password_digits]
 
 
 def encryption_key(secret: str) -> str:
@@ -92,8 +92,8 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -
             provisioning_url=provisioning_url(site, model, mac, secret),
             directory_url=directory,
             phonebook_url=directory + contacts.name_for(mac) if contacts else "",
-            admin_password=admin_password(secret) if secret else "",
-            user_password=user_password(secret) if secret else "",
+            admin_password=admin_password(secret, model.family) if secret else "",
+            user_password=user_password(secret, model.family) if secret else "",
             encryption_key=encryption_key(secret) if secret and held.chosen["encrypt_configuration"] else "",
             revision=held.revision,
             poll_minutes=int(str(held.chosen["poll_minutes"])),

@@ -29,7 +29,12 @@ from provisioning.rendering.values import Values
 T54W = CATALOGUE.model("yealink-T54W")
 MAC = Mac("001565a1b2c3")
 SITE = site(T54W)
-DERIVED = (compose.admin_password, compose.user_password, compose.encryption_key)
+FAMILY = T54W.family
+DERIVED = (
+    lambda secret: compose.admin_password(secret, FAMILY),
+    lambda secret: compose.user_password(secret, FAMILY),
+    compose.encryption_key,
+)
 REPRESENTATIVES = [representative(family) for family in FAMILIES]
 
 
@@ -46,10 +51,17 @@ def test_what_is_derived_differs_by_purpose_and_by_secret(one: str, other: str):
     found = [derive(secret) for derive in DERIVED for secret in sorted({one, other})]
     assert len(set(found)) == len(found)
     assert found == [derive(secret) for derive in DERIVED for secret in sorted({one, other})]
-    assert re.fullmatch("[0-9]{12}", compose.admin_password(one))
-    assert re.fullmatch("[0-9]{12}", compose.user_password(one))
+    assert re.fullmatch("[0-9]{12}", compose.admin_password(one, FAMILY))
+    assert re.fullmatch("[0-9]{12}", compose.user_password(one, FAMILY))
     assert re.fullmatch("[0-9A-Za-z]{16}", compose.encryption_key(one))
     assert all(text not in secret for text in found for secret in (one, other))
+
+
+def test_a_password_is_as_long_as_phones_can_have_and_of_the_kinds_that_they_want():
+    short = replace(FAMILY, password_digits=9, password_prefix="Pn")
+    whole = compose.admin_password(SECRET, FAMILY)
+    assert compose.admin_password(SECRET, short) == f"Pn{whole[:9]}"
+    assert compose.admin_password(MASK, short) == MASK
 
 
 def test_what_phones_were_given_by_an_earlier_version_is_derived_today():
