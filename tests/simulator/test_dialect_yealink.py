@@ -388,6 +388,12 @@ def test_keep_alive_is_never_below_15_seconds(name, seconds, written):
     assert found.get("account.1.nat.udp_update_time") == written
 
 
+@pytest.mark.parametrize("name", ["t46g", "t53w", "w60b", "w70b"])
+def test_the_mark_of_speech_has_both_its_names(name):
+    found = settings(model(name), {1: line()}, rtp_dscp=40)
+    assert found["static.network.qos.audiotos"] == found["static.network.qos.rtptos"] == "40"
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 @pytest.mark.parametrize("name", ["t46g", "t41p", "w56p", "cp860"])
 def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
