@@ -401,7 +401,25 @@ def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
     for old in ("auto_provision.server.url", "auto_provision.repeat.minutes", "security.user_password[admin]"):
         assert found[old] == found[f"static.{old}"]
     assert found["account.1.transport"] == found["account.1.sip_server.1.transport_type"]
-    assert "account.1.transport" not in settings(model("t41s"), {1: line()})
+    assert "account.1.transport" not in settings(model("t53w"), {1: line()})
+
+
+@pytest.mark.parametrize("name", ["t46g", "w56p", "cp860"])
+def test_v80_is_told_its_network_log_and_web_page_by_its_own_names(name):
+    found = settings(model(name), {1: line()}, voice_vlan=20, rtp_dscp=40, syslog_server="192.0.2.5", web_access=False)
+    for old in (
+        "network.vlan.internet_port_enable",
+        "network.vlan.internet_port_vid",
+        "network.qos.signaltos",
+        "network.qos.rtptos",
+        "syslog.server",
+        "wui.http_enable",
+        "wui.https_enable",
+        "auto_provision.pnp_enable",
+    ):
+        assert found[old] == found[f"static.{old}"]
+    assert found["syslog.mode"] == found["static.syslog.enable"] == "1"
+    assert settings(model(name), {1: line()})["syslog.mode"] == "0"
 
 
 @pytest.mark.parametrize(
