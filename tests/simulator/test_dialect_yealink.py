@@ -366,6 +366,8 @@ def test_codecs_are_in_the_wanted_order(name):
     ("name", "places"),
     [
         ("t46g", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
+        ("t46s", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
+        ("t27g", {"PCMU": 1, "PCMA": 2, "G729": 3, "G722": 4}),
         ("t23g", {"PCMU": 1, "PCMA": 2, "G729": 3, "G722": 4}),
         ("w56p", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
         ("t28p", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
@@ -402,6 +404,12 @@ def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
         assert found[old] == found[f"static.{old}"]
     assert found["account.1.transport"] == found["account.1.sip_server.1.transport_type"]
     assert "account.1.transport" not in settings(model("t53w"), {1: line()})
+
+
+@pytest.mark.parametrize("name", ["t41s", "t42s", "t46s", "t48s", "t27g", "t46g", "t40g"])
+def test_a_phone_that_may_have_v81_is_told_its_language_by_the_name_of_then(name):
+    found = settings(model(name), {1: line()}, language="fr")
+    assert found["static.lang.gui"] == found["lang.gui"] == found["static.lang.wui"] == "French"
 
 
 @pytest.mark.parametrize("name", ["t46g", "w56p", "cp860"])
