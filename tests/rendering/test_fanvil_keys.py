@@ -43,6 +43,26 @@ def test_where_a_key_stands(model_id, number, place):
 
 
 @pytest.mark.parametrize(
+    ("model_id", "number", "pages"),
+    [
+        ("fanvil-v65", 9, (None, None)),
+        ("fanvil-v65", 10, (None, "3")),
+        ("fanvil-v66pro", 29, (None, None)),
+        ("fanvil-v66pro", 30, ("4", None)),
+        ("fanvil-w620w", 9, ("2", None)),
+        ("fanvil-x4u", 9, (None, None)),
+        ("fanvil-x4u", 10, ("5", None)),
+        ("fanvil-x6u", 65, ("5", None)),
+    ],
+)
+def test_all_pages_are_shown_where_a_further_one_has_a_key(model_id, number, pages):
+    model = CATALOGUE.models[model_id]
+    key = Key(0, number, "speed-dial", "42", "Desk")
+    root = ET.fromstring(RENDERER.render(own(model), model, values(model, {}, keys=[key])))
+    assert (root.findtext("dsskey/FuncKeyPageNum"), root.findtext("dsskey/SideKeyPageNum")) == pages
+
+
+@pytest.mark.parametrize(
     ("type_", "value", "expected"),
     [
         ("blf", "42", ("1", "42@1/ba")),
