@@ -27,7 +27,9 @@ def places(model_id, *keys, lines=()):
         ("fanvil-v65", 9, ("dssSide", "1", "9")),
         ("fanvil-v65", 10, ("dssSide", "2", "1")),
         ("fanvil-v65", 27, ("dssSide", "3", "9")),
-        ("fanvil-v66pro", 30, ("dssSide", "2", "1")),
+        ("fanvil-v66pro", 1, ("internal", "1", "1")),
+        ("fanvil-v66pro", 30, ("internal", "2", "1")),
+        ("fanvil-v67", 116, ("internal", "4", "29")),
         ("fanvil-w620w", 1, ("internal", "1", "1")),
         ("fanvil-w620w", 16, ("internal", "2", "8")),
         ("fanvil-x6u", 5, ("dssSide", "1", "5")),
@@ -38,6 +40,26 @@ def places(model_id, *keys, lines=()):
 )
 def test_where_a_key_stands(model_id, number, place):
     assert places(model_id, Key(0, number, "speed-dial", "42", "Desk")) == [(*place, "1", "42@1/f", "Desk")]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "number", "pages"),
+    [
+        ("fanvil-v65", 9, (None, None)),
+        ("fanvil-v65", 10, (None, "3")),
+        ("fanvil-v66pro", 29, (None, None)),
+        ("fanvil-v66pro", 30, ("4", None)),
+        ("fanvil-w620w", 9, ("2", None)),
+        ("fanvil-x4u", 9, (None, None)),
+        ("fanvil-x4u", 10, ("5", None)),
+        ("fanvil-x6u", 65, ("5", None)),
+    ],
+)
+def test_all_pages_are_shown_where_a_further_one_has_a_key(model_id, number, pages):
+    model = CATALOGUE.models[model_id]
+    key = Key(0, number, "speed-dial", "42", "Desk")
+    root = ET.fromstring(RENDERER.render(own(model), model, values(model, {}, keys=[key])))
+    assert (root.findtext("dsskey/FuncKeyPageNum"), root.findtext("dsskey/SideKeyPageNum")) == pages
 
 
 @pytest.mark.parametrize(

@@ -366,6 +366,8 @@ def test_codecs_are_in_the_wanted_order(name):
     ("name", "places"),
     [
         ("t46g", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
+        ("t46s", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
+        ("t27g", {"PCMU": 1, "PCMA": 2, "G729": 3, "G722": 4}),
         ("t23g", {"PCMU": 1, "PCMA": 2, "G729": 3, "G722": 4}),
         ("w56p", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
         ("t28p", {"PCMU": 1, "PCMA": 2, "G729": 5, "G722": 6}),
@@ -388,6 +390,12 @@ def test_keep_alive_is_never_below_15_seconds(name, seconds, written):
     assert found.get("account.1.nat.udp_update_time") == written
 
 
+@pytest.mark.parametrize("name", ["t46g", "t53w", "w60b", "w70b"])
+def test_the_mark_of_speech_has_both_its_names(name):
+    found = settings(model(name), {1: line()}, rtp_dscp=40)
+    assert found["static.network.qos.audiotos"] == found["static.network.qos.rtptos"] == "40"
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 @pytest.mark.parametrize("name", ["t46g", "t41p", "w56p", "cp860"])
 def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
@@ -395,7 +403,31 @@ def test_a_phone_that_may_have_v80_is_told_in_both_spellings(name, transport):
     for old in ("auto_provision.server.url", "auto_provision.repeat.minutes", "security.user_password[admin]"):
         assert found[old] == found[f"static.{old}"]
     assert found["account.1.transport"] == found["account.1.sip_server.1.transport_type"]
-    assert "account.1.transport" not in settings(model("t41s"), {1: line()})
+    assert "account.1.transport" not in settings(model("t53w"), {1: line()})
+
+
+@pytest.mark.parametrize("name", ["t41s", "t42s", "t46s", "t48s", "t27g", "t46g", "t40g"])
+def test_a_phone_that_may_have_v81_is_told_its_language_by_the_name_of_then(name):
+    found = settings(model(name), {1: line()}, language="fr")
+    assert found["static.lang.gui"] == found["lang.gui"] == found["static.lang.wui"] == "French"
+
+
+@pytest.mark.parametrize("name", ["t46g", "w56p", "cp860"])
+def test_v80_is_told_its_network_log_and_web_page_by_its_own_names(name):
+    found = settings(model(name), {1: line()}, voice_vlan=20, rtp_dscp=40, syslog_server="192.0.2.5", web_access=False)
+    for old in (
+        "network.vlan.internet_port_enable",
+        "network.vlan.internet_port_vid",
+        "network.qos.signaltos",
+        "network.qos.rtptos",
+        "syslog.server",
+        "wui.http_enable",
+        "wui.https_enable",
+        "auto_provision.pnp_enable",
+    ):
+        assert found[old] == found[f"static.{old}"]
+    assert found["syslog.mode"] == found["static.syslog.enable"] == "1"
+    assert settings(model(name), {1: line()})["syslog.mode"] == "0"
 
 
 @pytest.mark.parametrize(
