@@ -79,6 +79,15 @@ def test_tls_has_a_port_of_its_own_on_a_tb30():
     assert "sip_pxy_tls_srv_portMP1" not in rendered(ST2030, {1: line(3)})
 
 
+def test_what_a_phonebook_s_name_is_cut_to():
+    assert rendered(ST2030, phonebook_name="Annuaire de l'entreprise")["Phonebook1_name"] == "Annuaire de l'entr"
+
+
+@pytest.mark.parametrize(("country", "code"), [("FR", "FR"), ("IT", "IT"), ("PL", None), ("CA", None)])
+def test_a_country_that_is_not_known_is_left_out(country, code):
+    assert rendered(ST2030, tone_country=country).get("CountryCode") == code
+
+
 def test_the_file_is_numbered_by_its_revision():
     assert rendered(ST2030)["config_sn"] == "000000000000"
     assert dialect(ST2030).settings(RENDERER.render(own(ST2030), ST2030, stage0(ST2030)))["config_sn"] == "0" * 12
