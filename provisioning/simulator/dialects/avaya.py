@@ -3,7 +3,18 @@
 import re
 from collections.abc import Mapping
 
-from provisioning.simulator.dialects.base import Ask, Boot, Dialect, Handset, ReadConfiguration, ReadLine, join, put
+from provisioning.simulator.dialects.base import (
+    Act,
+    Ask,
+    Boot,
+    Dialect,
+    Handset,
+    ReadConfiguration,
+    ReadLine,
+    check_sync,
+    join,
+    put,
+)
 
 _SCRIPT = "J100Supgrade.txt"
 _SET = re.compile(r'SET ([A-Z][A-Z0-9_]*) (?:"([^"]*)"|([^ "]+))', re.ASCII)
@@ -68,6 +79,11 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
     )
 
 
+def told(event: str, body: str, found: Mapping[str, str]) -> Act | None:
+    act = check_sync(event, body, found)
+    return act if act is None or found.get("ENABLE_OOD_RESET_NOTIFY") == "1" else "nothing"
+
+
 DIALECTS = {
     "j100": Dialect(
         boot=boot,
@@ -75,6 +91,7 @@ DIALECTS = {
         configuration=configuration,
         http_agent=lambda phone: f"Mozilla/4.0 (compatible; MSIE 6.0) AVAYA/{phone.model}-4.1.3.0.6 (MAC:{phone.mac})",
         sip_agent=lambda phone: f"Avaya {phone.model} 4.1.3.0.6",
+        told=told,
         oracle_name=lambda key: key,
         keeps_polling=False,
     )
