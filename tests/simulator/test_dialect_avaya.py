@@ -46,6 +46,11 @@ def test_without_a_server_or_a_user_it_has_no_line():
         (b'SET SIPDOMAIN "\xff"\n', "utf-8"),
         (OWN.replace(b"transport=tcp", b"transport=sctp"), "no host:port;transport="),
         (OWN.replace(b":5070", b""), "no host:port;transport="),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "390650878334"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-065087-83a"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-666-78-34a"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-06-50-87-83"\n', "none that the phone takes"),
+        (b'SET PROCPSWD "39065087"\n', "4 to 7 digits"),
     ],
 )
 def test_it_accepts_nothing_else(body, sentence):

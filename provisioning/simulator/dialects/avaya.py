@@ -52,7 +52,25 @@ def settings(body: bytes) -> dict[str, str]:
     return found
 
 
+def _good(password: str) -> bool:
+    """For its web page: J100 guide R4.1.x."""
+    kinds = "".join("0" if c.isdigit() else "A" if c.isupper() else "a" if c.islower() else "-" for c in password)
+    return (
+        8 <= len(password) <= 31
+        and "0" in kinds
+        and "-" in kinds
+        and kinds.strip("0-") != ""
+        and re.search(r"(.)\1{4}", kinds) is None
+        and re.search(r"(.)\1{2}", password) is None
+    )
+
+
 def configuration(found: Mapping[str, str]) -> ReadConfiguration:
+    web, menu = found.get("FORCE_WEB_ADMIN_PASSWORD"), found.get("PROCPSWD")
+    if web and not _good(web):
+        raise ValueError("FORCE_WEB_ADMIN_PASSWORD is none that the phone takes")
+    if menu and re.fullmatch(r"[0-9]{4,7}", menu, re.ASCII) is None:
+        raise ValueError("PROCPSWD is not of 4 to 7 digits")
     lines = []
     servers, username = found.get("SIP_CONTROLLER_LIST", ""), found.get("FORCE_SIP_USERNAME", "")
     if servers and username:
