@@ -51,6 +51,7 @@ def test_without_a_server_or_a_user_it_has_no_line():
         (b'SET FORCE_WEB_ADMIN_PASSWORD "39-666-78-34a"\n', "none that the phone takes"),
         (b'SET FORCE_WEB_ADMIN_PASSWORD "39-06-50-87-83"\n', "none that the phone takes"),
         (b'SET PROCPSWD "39065087"\n', "4 to 7 digits"),
+        (b'SET REGISTERWAIT "20"\n', "from 30 to 86400"),
     ],
 )
 def test_it_accepts_nothing_else(body, sentence):

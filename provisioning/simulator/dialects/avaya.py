@@ -13,6 +13,7 @@ from provisioning.simulator.dialects.base import (
     ReadLine,
     check_sync,
     join,
+    number,
     put,
 )
 
@@ -71,6 +72,9 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
         raise ValueError("FORCE_WEB_ADMIN_PASSWORD is none that the phone takes")
     if menu and re.fullmatch(r"[0-9]{4,7}", menu, re.ASCII) is None:
         raise ValueError("PROCPSWD is not of 4 to 7 digits")
+    wait = number(found.get("REGISTERWAIT"), "REGISTERWAIT")
+    if wait is not None and not 30 <= wait <= 86400:
+        raise ValueError("REGISTERWAIT is not from 30 to 86400")
     lines = []
     servers, username = found.get("SIP_CONTROLLER_LIST", ""), found.get("FORCE_SIP_USERNAME", "")
     if servers and username:
