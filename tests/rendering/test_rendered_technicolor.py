@@ -14,7 +14,16 @@ def rendered(model, lines=None, **more):
 
 @pytest.mark.parametrize("model", ["technicolor-tb30", "technicolor-st2030"])
 def test_the_operators_models_are_there(model):
-    assert CATALOGUE.model(model).slots == 4
+    # One account of theirs can be active at a time.
+    assert CATALOGUE.model(model).slots == 1
+
+
+@pytest.mark.parametrize(("model", "profiles"), [("technicolor-tb30", "1234"), ("technicolor-st2022", "12")])
+def test_profiles_that_cannot_be_in_use_are_emptied(model, profiles):
+    found = rendered(CATALOGUE.models[model])
+    assert "".join(n for n in "12345" if f"regpwd{n}" in found) == profiles
+    assert found["TEL01Use"] == "1"
+    assert {found[f"TEL0{n}Use"] + found[f"regpwd{n}"] for n in profiles[1:]} == {"0"}
 
 
 def test_names_are_in_the_phone_s_character_set():
@@ -61,13 +70,22 @@ def test_a_zone_is_one_of_the_phone_s_own_list(zone, number, summer):
 
 
 def test_tls_has_a_port_of_its_own_on_a_tb30():
-    found = rendered(TB30, {3: line(3)})
-    assert (found["TransportFlgMP3"], found["sip_reg_srv_portMP3"], found["sip_pxy_tls_srv_portMP3"]) == (
+    found = rendered(TB30, {1: line(3)})
+    assert (found["TransportFlgMP1"], found["sip_reg_srv_portMP1"], found["sip_pxy_tls_srv_portMP1"]) == (
         "2",
         "5061",
         "5061",
     )
-    assert "sip_pxy_tls_srv_portMP3" not in rendered(ST2030, {3: line(3)})
+    assert "sip_pxy_tls_srv_portMP1" not in rendered(ST2030, {1: line(3)})
+
+
+def test_what_a_phonebook_s_name_is_cut_to():
+    assert rendered(ST2030, phonebook_name="Annuaire de l'entreprise")["Phonebook1_name"] == "Annuaire de l'entr"
+
+
+@pytest.mark.parametrize(("country", "code"), [("FR", "FR"), ("IT", "IT"), ("PL", None), ("CA", None)])
+def test_a_country_that_is_not_known_is_left_out(country, code):
+    assert rendered(ST2030, tone_country=country).get("CountryCode") == code
 
 
 def test_the_file_is_numbered_by_its_revision():

@@ -46,6 +46,12 @@ def test_without_a_server_or_a_user_it_has_no_line():
         (b'SET SIPDOMAIN "\xff"\n', "utf-8"),
         (OWN.replace(b"transport=tcp", b"transport=sctp"), "no host:port;transport="),
         (OWN.replace(b":5070", b""), "no host:port;transport="),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "390650878334"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-065087-83a"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-666-78-34a"\n', "none that the phone takes"),
+        (b'SET FORCE_WEB_ADMIN_PASSWORD "39-06-50-87-83"\n', "none that the phone takes"),
+        (b'SET PROCPSWD "39065087"\n', "4 to 7 digits"),
+        (b'SET REGISTERWAIT "20"\n', "from 30 to 86400"),
     ],
 )
 def test_it_accepts_nothing_else(body, sentence):
@@ -79,7 +85,8 @@ def test_without_the_script_it_cannot_go_on(answer, sentence):
     ("event", "act"), [("check-sync;reboot=false", "fetch"), ("check-sync;reboot=true", "reboot"), ("resync", None)]
 )
 def test_what_a_notify_does(event, act):
-    assert DIALECT.told(event, "", {}) == act
+    assert DIALECT.told(event, "", {"ENABLE_OOD_RESET_NOTIFY": "1"}) == act
+    assert DIALECT.told(event, "", {}) in (None, "nothing")
 
 
 def test_the_agent_of_a_real_phone():

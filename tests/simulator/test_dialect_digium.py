@@ -9,7 +9,7 @@ OWN = b"""<?xml version="1.0"?>
 <config>
   <setting id="config_server_url" value="https://phones.example.net/s3cr3t/"/>
   <accounts>
-    <account index="0" status="1" register="1" username="100" password="&lt;&#34;" caller_id="Zo&#233;"
+    <account index="0" status="1" register="1" username="100" password="&lt;&#34;" caller_id="Zo&#233;" dial_plan="[2-9]xx|*xx.T3"
       outbound_proxy="proxy.example.net" outbound_port="5070">
       <host_primary server="sip.example.net" port="5061" transport="tls"/>
     </account>
@@ -46,6 +46,7 @@ def test_it_reads_accounts_that_are_on():
         ),
         (b"<config><accounts><account index='0'><host/></account></accounts></config>", "no host of an account"),
         (OWN.replace(b'"tls"', b'"sctp"'), "transport 'sctp'"),
+        (OWN.replace(b"[2-9]xx|", b"[2-9]xx,"), "dial plan"),
     ],
 )
 def test_it_accepts_nothing_else(body, sentence):

@@ -9,9 +9,9 @@ from provisioning.simulator.dialects.base import Answer, Handset, read
 APP = dialects.of("zoiper")
 URL = "https://phones.example.net/5ecre7/020000000042.xml"
 ACCOUNT = (
-    "<account><ident>{0}</ident><protocol>SIP</protocol><username>{0}</username><password>p</password>"
+    "<account><ident>{0}</ident><protocol>sip</protocol><username>{0}</username><password>p</password>"
     "<SIP_domain>sip.example.net</SIP_domain><SIP_use_outbound_proxy>{1}</SIP_use_outbound_proxy>"
-    "<SIP_outbound_proxy>proxy.example</SIP_outbound_proxy><SIP_transport_type>TCP</SIP_transport_type></account>"
+    "<SIP_outbound_proxy>proxy.example</SIP_outbound_proxy><SIP_transport_type>tcp</SIP_transport_type></account>"
 )
 
 
@@ -41,8 +41,8 @@ def test_one_request_with_the_version_it_knows_in_the_query():
         (b"<options><accounts><codec><id>1</id></codec></accounts></options>", "other than <account>"),
         (options(ACCOUNT.format("a", "true"), ACCOUNT.format("a", "true")), "there twice"),
         (options(ACCOUNT.format("a", "yes")), "neither true nor false"),
-        (options(ACCOUNT.format("a", "true").replace("TCP", "SCTP")), "SIP_transport_type"),
-        (options(ACCOUNT.format("a", "true").replace(">SIP<", ">IAX2<")), "no SIP account"),
+        (options(ACCOUNT.format("a", "true").replace("tcp", "sctp")), "SIP_transport_type"),
+        (options(ACCOUNT.format("a", "true").replace(">sip<", ">iax2<")), "no SIP account"),
         (b"<!DOCTYPE options><options/>", "document type"),
     ],
 )

@@ -3,7 +3,19 @@
 import re
 from collections.abc import Mapping
 
-from provisioning.simulator.dialects.base import Ask, Boot, Dialect, Handset, ReadConfiguration, ReadLine, join, put
+from provisioning.simulator.dialects.base import (
+    Act,
+    Ask,
+    Boot,
+    Dialect,
+    Handset,
+    ReadConfiguration,
+    ReadLine,
+    check_sync,
+    join,
+    number,
+    put,
+)
 
 _SCRIPT = "J100Supgrade.txt"
 _SET = re.compile(r'SET ([A-Z][A-Z0-9_]*) (?:"([^"]*)"|([^ "]+))', re.ASCII)
@@ -41,7 +53,28 @@ def settings(body: bytes) -> dict[str, str]:
     return found
 
 
+def _good(password: str) -> bool:
+    """For its web page: J100 guide R4.1.x."""
+    kinds = "".join("0" if c.isdigit() else "A" if c.isupper() else "a" if c.islower() else "-" for c in password)
+    return (
+        8 <= len(password) <= 31
+        and "0" in kinds
+        and "-" in kinds
+        and kinds.strip("0-") != ""
+        and re.search(r"(.)\1{4}", kinds) is None
+        and re.search(r"(.)\1{2}", password) is None
+    )
+
+
 def configuration(found: Mapping[str, str]) -> ReadConfiguration:
+    web, menu = found.get("FORCE_WEB_ADMIN_PASSWORD"), found.get("PROCPSWD")
+    if web and not _good(web):
+        raise ValueError("FORCE_WEB_ADMIN_PASSWORD is none that the phone takes")
+    if menu and re.fullmatch(r"[0-9]{4,7}", menu, re.ASCII) is None:
+        raise ValueError("PROCPSWD is not of 4 to 7 digits")
+    wait = number(found.get("REGISTERWAIT"), "REGISTERWAIT")
+    if wait is not None and not 30 <= wait <= 86400:
+        raise ValueError("REGISTERWAIT is not from 30 to 86400")
     lines = []
     servers, username = found.get("SIP_CONTROLLER_LIST", ""), found.get("FORCE_SIP_USERNAME", "")
     if servers and username:
@@ -68,6 +101,11 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
     )
 
 
+def told(event: str, body: str, found: Mapping[str, str]) -> Act | None:
+    act = check_sync(event, body, found)
+    return act if act is None or found.get("ENABLE_OOD_RESET_NOTIFY") == "1" else "nothing"
+
+
 DIALECTS = {
     "j100": Dialect(
         boot=boot,
@@ -75,6 +113,7 @@ DIALECTS = {
         configuration=configuration,
         http_agent=lambda phone: f"Mozilla/4.0 (compatible; MSIE 6.0) AVAYA/{phone.model}-4.1.3.0.6 (MAC:{phone.mac})",
         sip_agent=lambda phone: f"Avaya {phone.model} 4.1.3.0.6",
+        told=told,
         oracle_name=lambda key: key,
         keeps_polling=False,
     )

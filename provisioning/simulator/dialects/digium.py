@@ -1,5 +1,6 @@
 """Digium phones of the D series: one XML file of settings and accounts."""
 
+import re
 from collections.abc import Mapping
 
 from provisioning.simulator.dialects.base import (
@@ -19,6 +20,8 @@ from provisioning.simulator.dialects.base import (
 
 _TRANSPORTS = ("udp", "tcp", "tls")
 _HOSTS = ("host_primary", "host_alternate")
+_MAP = r"(?:[0-9x*#.]|\[[0-9-]+\])+(?:T[0-9]*)?"
+_PLAN = re.compile(rf"(?:{_MAP}(?:\|{_MAP})*)?", re.ASCII)
 
 
 def boot(phone: Handset) -> Boot:
@@ -65,6 +68,8 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
 
         if get("status") != "1" or get("register") != "1" or not get("username"):
             continue
+        if _PLAN.fullmatch(get("dial_plan")) is None:
+            raise ValueError(f"account {index} has a dial plan that the phone cannot read")
         transport = get("host_primary.transport") or "udp"
         if transport not in _TRANSPORTS:
             raise ValueError(f"account {index} has the transport {transport!r}")

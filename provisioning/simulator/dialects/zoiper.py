@@ -16,7 +16,7 @@ from provisioning.simulator.dialects.base import (
     xml,
 )
 
-_TRANSPORTS = {"": "udp", "UDP": "udp", "TCP": "tcp", "TLS": "tls"}
+_TRANSPORTS = {"": "udp", "udp": "udp", "tcp": "tcp", "tls": "tls"}
 _BOOLEANS = {"": False, "false": False, "0": False, "true": True, "1": True}
 
 
@@ -66,7 +66,7 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
         seen.add(get("ident"))
         if not get("username") or not get("SIP_domain"):
             continue
-        if get("protocol") != "SIP":
+        if get("protocol") != "sip":
             raise ValueError(f"protocol is {get('protocol')!r}; this is no SIP account")
         proxied = _BOOLEANS.get(get("SIP_use_outbound_proxy"))
         if proxied is None:
@@ -79,7 +79,7 @@ def configuration(found: Mapping[str, str]) -> ReadConfiguration:
                 domain=get("SIP_domain"),
                 outbound_proxy=get("SIP_outbound_proxy") if proxied else "",
                 transport=known(_TRANSPORTS, get("SIP_transport_type"), "SIP_transport_type"),
-                display_name=get("SIP_callerid"),
+                display_name=get("SIP_callerId"),
             )
         )
     return ReadConfiguration(
