@@ -8,6 +8,8 @@ from test_seen_as_done import ACCOUNT, World
 
 from provisioning.simulator.registrar import Registrar
 
+# Thomson's have one slot of themselves: what they do with two is another server's word (docs/vendors/technicolor.md).
+TWO_SLOTS = '{"technicolor-st2030": 2, "technicolor-tb30": 2}'
 # LG's phones know no domain beside their server, so what they register is not the line's address.
 PHONES = [
     ("00147faa0001", "technicolor-st2030", ["ST2030S.inf", "ST2030S_00147FAA0001.txt", "00147faa0001-phonebook.xml"]),
@@ -21,7 +23,7 @@ PHONES = [
 async def world(new_server: Callable[..., Server]) -> AsyncIterator[World]:
     registrar = Registrar(rpc=True, relay_timeout=0.4)
     await registrar.start()
-    its = World(registrar, new_server, RESYNC__DEADLINE="2")
+    its = World(registrar, new_server, RESYNC__DEADLINE="2", MODELS__SLOTS=TWO_SLOTS)
     await its.api.account(ACCOUNT)
     for name in ("main", "second"):
         await its.line(name)
