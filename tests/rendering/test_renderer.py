@@ -91,6 +91,16 @@ def test_the_phone_reads_what_was_written(model):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=by_id)
+def test_stage_0_says_nothing_of_a_vlan(model):
+    """A phone may have come through one that somebody set on it."""
+    given = stage0(model)
+    tagged = replace(given, settings=SimpleNamespace(**{**vars(given.settings), "voice_vlan": 0x7B}))
+    for document in model.documents.values():
+        assert RENDERER.render(document, model, given) == RENDERER.render(document, model, tagged)
+        assert b"vlan" not in RENDERER.render(document, model, given).lower()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=by_id)
 def test_stage_0_says_nothing_of_lines_and_holds_no_secret(model):
     for document in model.documents.values():
         if document.holds == "contacts":
