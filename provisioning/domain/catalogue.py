@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioning.domain.errors import Fault, Refused
+from provisioning.domain.line import TRANSPORTS
 from provisioning.domain.mac import Mac, prefix
 
 SYNTAXES = ("key-value", "colon", "quoted", "ini", "ini-latin1", "xml", "xml-ascii", "xml-latin1")
@@ -125,6 +126,8 @@ class Family:
     "What the vendor's own parameters look like; None: an admin can set none by name."
     uploads: Mapping[str, Upload]
     "By shape."
+    transports: tuple[str, ...]
+    "Of SIP, that its phones speak."
     password_digits: int
     "Of the passwords of its phones' own menus and web page, as far as these can hold them."
     password_prefix: str
@@ -406,15 +409,15 @@ class _Reader:
         if _WORD.fullmatch(name) is None:
             raise self.fault("families", name, "is no name of a family: letters, digits, '.', '_' and '-'")
         own = ("syntax", "provisioning_path", "provisioning_macro", "parameter", "module_keys", "certificate", "tls")
-        passwords = ("password_digits", "password_prefix")
-        self.known(table, where, (*own, *passwords, "resync", "keys", "uploads", "traits", "documents"))
+        more = ("transports", "password_digits", "password_prefix")
+        self.known(table, where, (*own, *more, "resync", "keys", "uploads", "traits", "documents"))
         path = self.take(table, where, "provisioning_path", str)
         self.name_is_safe(where, "provisioning_path", path or "unset", ("mac", "MAC"))
         traits = self.take(table, where, "traits", dict, {})
         for key, value in traits.items():
             if not isinstance(value, str | int):
                 raise self.fault(f"{where}.traits", key, f"is {value!r}; a trait is text, a number, true or false")
-            if key in (*_MODEL_FIELDS, "family", "aka", "confidence", "source", "model"):
+            if key in (*_MODEL_FIELDS, "family", "aka", "confidence", "source", "model", "transports"):
                 raise self.fault(f"{where}.traits", key, "is a field of every model already")
         family = Family(
             vendor=self.folder,
@@ -426,9 +429,13 @@ class _Reader:
             keys=self.keys(table, where),
             parameter=self.parameter(table, where),
             uploads=self.uploads(table, where),
+            transports=self.texts(table, where, "transports") or TRANSPORTS,
             password_digits=self.take(table, where, "password_digits", int, PASSWORD_DIGITS),
             password_prefix=self.take(table, where, "password_prefix", str, ""),
         )
+        for transport in family.transports:
+            if transport not in TRANSPORTS:
+                raise self.fault(where, "transports", f"{transport!r} is none; known are {', '.join(TRANSPORTS)}")
         if not 1 <= family.password_digits <= PASSWORD_DIGITS:
             raise self.fault(where, "password_digits", f"is {family.password_digits}; it is 1 to {PASSWORD_DIGITS}")
         if _WORD.fullmatch(family.password_prefix or "none") is None:

@@ -80,10 +80,10 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
     if stored.mac is not None:
         raise rules.already_attached(stored.mac)
     phone = _chosen(connection, stored, asking)
-    if phone.life.returned_at is not None:
-        raise Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
     number = rules.free_slot(phone.phone, slot)
-    _fits(connection, terms, phone.phone.model, line)
+    whole = lines.whole(connection, terms.keys, line)
+    if whole is not None and (refused := why_unfit(terms.vendors, phone, whole)) is not None:
+        raise refused
     try:
         if not phones.fill(connection, phone.id, number, stored.id):
             raise Refused("slot-taken", f"Slot {number} was taken a moment ago.")
@@ -200,13 +200,27 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
 
 
 def _fits(connection: Connection, terms: Terms, model: str, line: str) -> None:
-    """A line that the phone's dialect cannot carry would cost the phone its whole configuration."""
-    known = terms.catalogue.models.get(model)
     whole = lines.whole(connection, terms.keys, line)
-    why = None if known is None or whole is None else terms.vendors.renderer.cannot_carry(known, whole)
-    if known is not None and why is not None:
-        its = f"A {known.vendor_name} {known.name}"
-        raise Refused("line-unfit", f"{its} cannot hold the line {line}: {why}.", line=line)
+    refused = None if whole is None else _why_too_much(terms.vendors, model, whole)
+    if refused is not None:
+        raise refused
+
+
+def why_unfit(vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
+    """What an attach is refused for beside the rule of slots and addresses."""
+    if phone.life.returned_at is not None:
+        return Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
+    return _why_too_much(vendors, phone.phone.model, line)
+
+
+def _why_too_much(vendors: Vendors, model: str, line: Line) -> Refused | None:
+    """A line that the phone's dialect cannot carry would cost the phone its whole configuration."""
+    known = vendors.catalogue.models.get(model)
+    why = None if known is None else vendors.renderer.cannot_carry(known, line)
+    if known is None or why is None:
+        return None
+    its = f"A {known.vendor_name} {known.name}"
+    return Refused("line-unfit", f"{its} cannot hold the line {line.name}: {why}.", line=line.name)
 
 
 def remove_line(connection: Connection, terms: Terms, line: str) -> None:

@@ -24,6 +24,7 @@ from provisioning.management.context import (
 )
 from provisioning.management.snapshots import Subject
 from provisioning.store import accounts, lines, phones
+from provisioning.store.phones import StoredPhone
 
 
 async def list_lines(request: web.Request) -> web.Response:
@@ -92,9 +93,15 @@ async def attachable_phones(request: web.Request) -> web.Response:
     """Every phone of the account, each with what an attach would be refused for."""
     line = await _find(request)
     await sightings.refresh(request, line.line)
-    found = await context(request).database.read(phones.of_account, line.account_id)
+    management = context(request)
+    found = await management.database.read(phones.of_account, line.account_id)
+    whole = await management.database.read(lines.whole, management.keys, line.line)
     who = asking(request, None, None)
-    return answer({"items": [views.attachable(stored, line, who) for stored in found]})
+
+    def unfit(phone: StoredPhone) -> Refused | None:
+        return None if whole is None else changes.why_unfit(management.vendors, phone, whole)
+
+    return answer({"items": [views.attachable(phone, line, who, unfit(phone)) for phone in found]})
 
 
 async def attach(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from dataclasses import astuple
 from provisioning.domain import life
 from provisioning.domain import operation as operations
 from provisioning.domain.catalogue import Catalogue, Family, Model
+from provisioning.domain.errors import Refused
 from provisioning.domain.keys import Key, layout
 from provisioning.domain.phone import Asking, Phone, rfc3339, why_not_attachable
 from provisioning.domain.settings import ALL, Value
@@ -79,9 +80,9 @@ def passwords(secret: str | None, family: Family) -> bodies.PhonePasswords:
     return bodies.PhonePasswords("admin", admin, user)
 
 
-def attachable(stored: StoredPhone, of: StoredLine, asking: Asking) -> bodies.AttachablePhone:
+def attachable(stored: StoredPhone, of: StoredLine, asking: Asking, unfit: Refused | None) -> bodies.AttachablePhone:
     its = stored.phone
-    refused = why_not_attachable(its, of.mac, asking)
+    refused = why_not_attachable(its, of.mac, asking) or unfit
     return bodies.AttachablePhone(
         mac=its.mac,
         model=its.model,

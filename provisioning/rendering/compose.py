@@ -150,6 +150,7 @@ def stage0(site: Site, model: Model) -> Values:
 def _model(model: Model) -> SimpleNamespace:
     return SimpleNamespace(
         **model.traits,
+        transports=model.family.transports,
         keys=model.keys,
         line_keys=model.line_keys,
         module_keys=model.module_keys,

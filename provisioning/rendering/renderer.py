@@ -120,6 +120,9 @@ class Renderer:
 
     def cannot_carry(self, model: Model, line: Line) -> str | None:
         """Why the model's documents cannot hold the line, without the value; None: they can."""
+        spoken = model.family.transports
+        if line.transport not in spoken:
+            return f"it speaks SIP over {' and '.join(spoken)} only, and the line wants {line.transport}"
         if all(_ORDINARY.fullmatch(value) for value in (line.display_name, line.password)):
             return None
         values = stage1(_SAMPLE_SITE, model, _SAMPLE_MAC, "sample", Held([(1, line)]))

@@ -95,7 +95,7 @@ def look(connection: Connection, line: str) -> StoredLine | None:
 
 def whole(connection: Connection, keys: KeyRing, line: str) -> Line | None:
     """With its password in the clear: for what is done with it now, and never for people."""
-    row = direct(connection).execute(_WHOLE, {"name": line}).fetchone()
+    row = connection.exec_driver_sql(_WHOLE, {"name": line}).fetchone()
     if row is None:
         return None
     name, account, number, username, key_id, sealed, *more = row

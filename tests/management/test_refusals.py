@@ -355,3 +355,27 @@ async def test_a_line_that_a_dialect_cannot_carry_is_refused_before_it_costs_the
     # A phone whose files are XML shows it as it is.
     await api.phone("000413a00001", "snom-d785", "quotes")
     assert (await api.post("/v1/lines/quoted/attach", {"mac": "000413a00001"})).status == 202
+
+
+async def test_a_line_of_a_transport_that_a_phone_does_not_speak_is_refused_and_said_so_before(api: Api) -> None:
+    await api.account("spoken")
+    await api.line("over-udp", "spoken")
+    await api.line("over-tls", "spoken", transport="tls")
+    await api.phone("001a80a00001", "lg-ip8820", "spoken", main_line="over-udp")
+    (phone,) = (await api.get("/v1/lines/over-tls/attachable-phones")).body["items"]
+    assert (phone["eligible"], phone["reason"]["code"]) == (False, "line-unfit")
+    refused = await api.post("/v1/lines/over-tls/attach", {"mac": "001a80a00001"})
+    assert (refused.status, refused.code) == (409, "line-unfit")
+    assert refused.body["detail"] == phone["reason"]["detail"]
+    assert "over udp only" in refused.body["detail"]
+    changed = await api.call("PATCH", "/v1/lines/over-udp", {"transport": "tls"})
+    assert (changed.status, changed.code) == (409, "line-unfit")
+
+
+async def test_a_phone_that_was_returned_is_shown_as_such_to_a_line(api: Api) -> None:
+    await api.account("back")
+    await api.line("later", "back")
+    await api.phone("001565a0bac1", "yealink-t54w", "back")
+    assert (await api.post("/v1/phones/001565a0bac1/return")).status in (200, 202)
+    (phone,) = (await api.get("/v1/lines/later/attachable-phones")).body["items"]
+    assert (phone["eligible"], phone["reason"]["code"]) == (False, "phone-returned")

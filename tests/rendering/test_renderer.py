@@ -35,16 +35,12 @@ REPRESENTATIVES = [representative(family) for family in FAMILIES]
 SHARED = frozenset(("cisco/enterprise",))
 # Whose file is the phone's whole configuration: a slot that is not in it is empty.
 WHOLE = frozenset(("cisco/enterprise",))
-# Transports that a family's phones cannot have: such a line is left out, and not sent in the clear instead.
-UNSPEAKABLE = {
-    "alcatel/noe": ("tcp", "tls"),
-    "alcatel/iptouch": ("tls",),
-    "gigaset/base": ("tcp", "tls"),
-    "gigaset/desk": ("tcp", "tls"),
-    "gigaset/n720": ("tls",),
-    "lg/sip": ("tcp", "tls"),
-    "snom/m3": ("tcp", "tls"),
-}
+def goes_out(model, its):
+    """Left out, and not sent in the clear instead, is what wants TLS where there is none."""
+    has_one = family_of(model) in (*SHARED, *ONE_TRANSPORT)
+    return its.transport in model.family.transports and not (
+        has_one and its.transport == "tls" and line(1).transport != "tls"
+    )
 
 
 def family_of(model):
@@ -79,7 +75,7 @@ def test_the_phone_reads_what_was_written(model):
         assert [(one.slot, one.username, one.password) for one in found] == [
             (number, line(number).username, line(number).password)
             for number in range(1, count + 1)
-            if line(number).transport not in UNSPEAKABLE.get(family_of(model), ())
+            if goes_out(model, line(number))
         ]
         for one in found:
             its = line(one.slot)
@@ -165,7 +161,8 @@ def test_proxy_port_and_transport_arrive(model):
         ("udp", "tcp", "tls"),
         ("sip.example.net", "sip.example.net:5090"),
     ):
-        if transport in UNSPEAKABLE.get(family_of(model), ()):
+        if transport not in model.family.transports:
+            # Left out, and not sent in the clear instead.
             left_out = {1: line(1, transport=transport)}
             assert lines_of(model, RENDERER.render(own(model), model, values(model, left_out))) == ()
             continue
