@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import jinja2
 
-from provisioning.domain.catalogue import Catalogue, catalogue, parse_vendor
+from provisioning.domain.catalogue import Catalogue, catalogue
 from provisioning.domain.errors import Fault
 from provisioning.domain.firmware import Image, parse_manifest
 from provisioning.domain.timezone import Zone
 from provisioning.domain.timezone import parse as parse_zone
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.rendering.renderer import Compiled, Renderer
 
 

@@ -5,7 +5,8 @@ import tomllib
 from pathlib import Path
 
 from provisioning import config
-from provisioning.domain.catalogue import Vendor, parse_vendor
+from provisioning.domain.catalogue import Vendor
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.management.routes import ROUTES
 from provisioning.simulator import dialects
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import Catalogue, catalogue, fill_mac, parse_vendor
+from provisioning.domain.catalogue import Catalogue, catalogue, fill_mac
 from provisioning.domain.errors import Fault, Refused
 from provisioning.domain.mac import Mac, find
+from provisioning.domain.vendor_file import parse_vendor
 
 SHIPPED = Path(__file__).parents[2] / "templates" / "phones"
 ACME = """\

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import CERTIFICATE_FIELDS, CertificateRule, parse_vendor
+from provisioning.domain.catalogue import CERTIFICATE_FIELDS, CertificateRule
 from provisioning.domain.certificate import FIELDS
 from provisioning.domain.errors import Fault
+from provisioning.domain.vendor_file import parse_vendor
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "templates" / "phones"

@@ -1,7 +1,8 @@
 import pytest
 
-from provisioning.domain.catalogue import catalogue, parse_vendor
+from provisioning.domain.catalogue import catalogue
 from provisioning.domain.errors import Fault
+from provisioning.domain.vendor_file import parse_vendor
 
 VENDOR = """\
 name = "Acme"

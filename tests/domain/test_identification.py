@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning.domain.catalogue import Catalogue, catalogue, parse_vendor
+from provisioning.domain.catalogue import Catalogue, catalogue
 from provisioning.domain.identification import Identifier, Identity
 from provisioning.domain.mac import Mac
+from provisioning.domain.vendor_file import parse_vendor
 
 TESTS = Path(__file__).parents[1]
 SHIPPED = TESTS.parent / "templates" / "phones"

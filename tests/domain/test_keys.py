@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning.domain import keys
-from provisioning.domain.catalogue import KEY_TYPES, Model, parse_vendor
+from provisioning.domain.catalogue import KEY_TYPES, Model
 from provisioning.domain.errors import Refused
 from provisioning.domain.keys import LONGEST_LABEL, NEEDS, Key, check, fits, layout
+from provisioning.domain.vendor_file import parse_vendor
 
 ACME = """\
 name = "Acme"

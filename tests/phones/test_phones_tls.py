@@ -27,8 +27,9 @@ from device_certificates import DAY, Factory, Shown, write_bundles
 
 from provisioning import tls
 from provisioning.config import ROOT
-from provisioning.domain.catalogue import Catalogue, CertificateRule, Vendor, catalogue, parse_vendor
+from provisioning.domain.catalogue import Catalogue, CertificateRule, Vendor, catalogue
 from provisioning.domain.errors import Fault
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.metrics import Metrics
 from provisioning.phones import certificates
 from provisioning.phones.certificates import Certificates

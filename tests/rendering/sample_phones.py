@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from provisioning.domain.catalogue import Catalogue, Document, Model, catalogue, parse_vendor
+from provisioning.domain.catalogue import Catalogue, Document, Model, catalogue
 from provisioning.domain.contact import Contact
 from provisioning.domain.held import Held
 from provisioning.domain.line import Line
 from provisioning.domain.mac import Mac
 from provisioning.domain.settings import DEFAULTS
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.rendering import compose
 from provisioning.rendering.compose import Site
 from provisioning.rendering.encoders import SYNTAXES

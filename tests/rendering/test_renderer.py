@@ -21,8 +21,9 @@ from sample_phones import (
     values,
 )
 
-from provisioning.domain.catalogue import catalogue, parse_vendor
+from provisioning.domain.catalogue import catalogue
 from provisioning.domain.errors import Fault
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.rendering.encoders import Unencodable
 from provisioning.rendering.renderer import Renderer
 from provisioning.simulator.dialects.base import read

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import catalogue, parse_vendor
+from provisioning.domain.catalogue import catalogue
 from provisioning.domain.mac import Mac
 from provisioning.domain.settings import DEFAULTS
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.rendering.encryption import encrypt
 from provisioning.simulator.dialects import cisco
 from provisioning.simulator.dialects.base import Answer, Ask, Handset

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import parse_vendor
 from provisioning.domain.mac import Mac
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.rendering.encryption import encrypt
 from provisioning.simulator.dialects.base import Answer, Handset, ReadConfiguration, read
 from provisioning.simulator.dialects.grandstream import DIALECTS, decrypted, named, p_values

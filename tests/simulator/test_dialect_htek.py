@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import parse_vendor
 from provisioning.domain.mac import Mac
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.simulator.dialects.base import Answer, Handset, read
 from provisioning.simulator.dialects.htek import DIALECTS, settings
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.domain.catalogue import parse_vendor
 from provisioning.domain.mac import Mac
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.simulator import dialects
 from provisioning.simulator.dialects import mitel
 from provisioning.simulator.dialects.base import Answer, Handset

@@ -1,8 +1,8 @@
 import pytest
 
 from provisioning.config import ROOT
-from provisioning.domain.catalogue import parse_vendor
 from provisioning.domain.mac import Mac
+from provisioning.domain.vendor_file import parse_vendor
 from provisioning.simulator.dialects import of
 from provisioning.simulator.dialects.base import Answer, Handset, read
 
