@@ -195,7 +195,7 @@ class _Reading:
                 self._told_otherwise(model, document, what, wanted, found)
         # A dialect may show the number where there is no name.
         names = (written.display_name, written.label)
-        if read.display_name not in (*names, *(self._fitted(document, name) for name in names)):
+        if not any(read.display_name in self._fitted(document, name) for name in names):
             self._told_otherwise(model, document, "display_name", written.display_name, read.display_name)
 
     def _told_otherwise(self, model: Model, document: Document, what: str, wanted: str, found: str) -> None:
@@ -205,13 +205,12 @@ class _Reading:
         sentence = self.lost.setdefault((place, what), f"{place}: {what} {wanted!r} is read back as {found!r}")
         self.proof.fault(sentence, model)
 
-    def _fitted(self, document: Document, name: str) -> str:
+    def _fitted(self, document: Document, name: str) -> set[str]:
         """A name, and nothing but a name, may be made shorter or simpler, where the template says so by a filter."""
         source = self._source(document)
-        if re.search(r"\|\s*latin1\b", source):
-            name = latin1(name)
-        most = re.search(r"\|\s*cut\((\d+)\)", source)
-        return cut(name, int(most[1])) if most else name
+        found = {name, latin1(name)} if re.search(r"\|\s*latin1\b", source) else {name}
+        lengths = map(int, re.findall(r"\|\s*cut\((\d+)\)", source))
+        return found | {cut(one, length) for length in lengths for one in found}
 
     def _samples(self, its: Model, *, read: bool) -> None:
         # What a setting does is the same for each of a multicell's thousand slots; those were all read above.
