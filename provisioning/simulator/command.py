@@ -39,7 +39,7 @@ class _Unusable(Exception):  # noqa: N818  the state of things, not a fault of o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Starts simulated phones (Yealink, Snom, Linphone) and a small registrar for them. The phones are "
+        "Starts simulated phones, of each family in turn, and a small registrar for them. The phones are "
         "created through the management API, or taken from --sheets."
     )
     where = parser.add_argument_group("the server")
