@@ -118,6 +118,8 @@ class Family:
     "By shape."
     transports: tuple[str, ...]
     "Of SIP, that its phones speak."
+    one_transport: bool
+    "All lines of a phone go by that of its first line."
     password_digits: int
     "Of the passwords of its phones' own menus and web page, as far as these can hold them."
     password_prefix: str

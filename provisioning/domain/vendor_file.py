@@ -156,7 +156,7 @@ class _Reader:
         if _WORD.fullmatch(name) is None:
             raise self.fault("families", name, "is no name of a family: letters, digits, '.', '_' and '-'")
         own = ("syntax", "provisioning_path", "provisioning_macro", "parameter", "module_keys", "certificate", "tls")
-        more = ("transports", "password_digits", "password_prefix")
+        more = ("transports", "one_transport", "password_digits", "password_prefix")
         self.known(table, where, (*own, *more, "resync", "keys", "uploads", "traits", "documents"))
         path = self.take(table, where, "provisioning_path", str)
         self.name_is_safe(where, "provisioning_path", path or "unset", ("mac", "MAC"))
@@ -177,6 +177,7 @@ class _Reader:
             parameter=self.parameter(table, where),
             uploads=self.uploads(table, where),
             transports=self.texts(table, where, "transports") or TRANSPORTS,
+            one_transport=self.take(table, where, "one_transport", bool, False),
             password_digits=self.take(table, where, "password_digits", int, PASSWORD_DIGITS),
             password_prefix=self.take(table, where, "password_prefix", str, ""),
         )

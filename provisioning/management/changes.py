@@ -82,7 +82,7 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
     phone = _chosen(connection, stored, asking)
     number = rules.free_slot(phone.phone, slot)
     whole = lines.whole(connection, terms.keys, line)
-    if whole is not None and (refused := why_unfit(terms.vendors, phone, whole)) is not None:
+    if whole is not None and (refused := why_unfit(connection, terms.vendors, phone, whole)) is not None:
         raise refused
     try:
         if not phones.fill(connection, phone.id, number, stored.id):
@@ -194,7 +194,9 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
         raise Refused("line-exists", "Another line has this username at this domain.") from None
     if stored.mac is not None:
         phone = find_phone(connection, terms, stored.mac)
-        _fits(connection, terms, phone.phone.model, line)
+        whole = lines.whole(connection, terms.keys, line)
+        if whole is not None and (refused := why_unfit(connection, terms.vendors, phone, whole)) is not None:
+            raise refused
         operation(connection, terms, "update", phone, line=line, slot=stored.slot)
     return find_line(connection, terms, line)
 
@@ -206,11 +208,24 @@ def _fits(connection: Connection, terms: Terms, model: str, line: str) -> None:
         raise refused
 
 
-def why_unfit(vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
+def why_unfit(connection: Connection, vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
     """What an attach is refused for beside the rule of slots and addresses."""
     if phone.life.returned_at is not None:
         return Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
-    return _why_too_much(vendors, phone.phone.model, line)
+    return _why_too_much(vendors, phone.phone.model, line) or _why_beside(connection, vendors, phone, line)
+
+
+def _why_beside(connection: Connection, vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
+    """Where all lines go by the first one's transport, one that wants TLS must not be sent in the clear."""
+    known = vendors.catalogue.models.get(phone.phone.model)
+    first = next((slot.line for slot in phone.phone.lines), None)
+    if known is None or not known.family.one_transport or line.transport != "tls" or first in (None, line.name):
+        return None
+    main = lines.find(connection, first)
+    if main is None or main.transport == "tls":
+        return None
+    its = f"All lines of a {known.vendor_name} {known.name} go by the transport of its first one"
+    return Refused("line-unfit", f"{its}, which is {main.transport}; the line {line.name} wants tls.", line=line.name)
 
 
 def _why_too_much(vendors: Vendors, model: str, line: Line) -> Refused | None:
@@ -221,6 +236,17 @@ def _why_too_much(vendors: Vendors, model: str, line: Line) -> Refused | None:
         return None
     its = f"A {known.vendor_name} {known.name}"
     return Refused("line-unfit", f"{its} cannot hold the line {line.name}: {why}.", line=line.name)
+
+
+def suited(
+    connection: Connection, vendors: Vendors, keys: KeyRing, line: StoredLine
+) -> list[tuple[StoredPhone, Refused | None]]:
+    """The account's phones, each with what `why_unfit` says of it and the line."""
+    whole = lines.whole(connection, keys, line.line)
+    return [
+        (phone, None if whole is None else why_unfit(connection, vendors, phone, whole))
+        for phone in phones.of_account(connection, line.account_id)
+    ]
 
 
 def remove_line(connection: Connection, terms: Terms, line: str) -> None:

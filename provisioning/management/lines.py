@@ -23,8 +23,7 @@ from provisioning.management.context import (
     token,
 )
 from provisioning.management.snapshots import Subject
-from provisioning.store import accounts, lines, phones
-from provisioning.store.phones import StoredPhone
+from provisioning.store import accounts, lines
 
 
 async def list_lines(request: web.Request) -> web.Response:
@@ -94,14 +93,9 @@ async def attachable_phones(request: web.Request) -> web.Response:
     line = await _find(request)
     await sightings.refresh(request, line.line)
     management = context(request)
-    found = await management.database.read(phones.of_account, line.account_id)
-    whole = await management.database.read(lines.whole, management.keys, line.line)
+    found = await management.database.read(changes.suited, management.vendors, management.keys, line)
     who = asking(request, None, None)
-
-    def unfit(phone: StoredPhone) -> Refused | None:
-        return None if whole is None else changes.why_unfit(management.vendors, phone, whole)
-
-    return answer({"items": [views.attachable(phone, line, who, unfit(phone)) for phone in found]})
+    return answer({"items": [views.attachable(phone, line, who, unfit) for phone, unfit in found]})
 
 
 async def attach(request: web.Request) -> web.Response:

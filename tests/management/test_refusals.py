@@ -372,6 +372,23 @@ async def test_a_line_of_a_transport_that_a_phone_does_not_speak_is_refused_and_
     assert (changed.status, changed.code) == (409, "line-unfit")
 
 
+async def test_beside_a_first_line_in_the_clear_a_phone_with_one_transport_takes_none_that_wants_tls(api: Api) -> None:
+    await api.account("mixed")
+    await api.line("clear", "mixed")
+    await api.line("safe", "mixed", transport="tls")
+    await api.phone("00085da00002", "mitel-6867i", "mixed", main_line="clear")
+    (phone,) = (await api.get("/v1/lines/safe/attachable-phones")).body["items"]
+    assert (phone["eligible"], phone["reason"]["code"]) == (False, "line-unfit")
+    refused = await api.post("/v1/lines/safe/attach", {"mac": "00085da00002"})
+    assert (refused.status, refused.code) == (409, "line-unfit")
+    assert refused.body["detail"] == phone["reason"]["detail"]
+    # The first one's own transport is its own; and then the other may come.
+    assert (await api.call("PATCH", "/v1/lines/clear", {"transport": "tls"})).status == 200
+    assert (await api.post("/v1/lines/safe/attach", {"mac": "00085da00002"})).status == 202
+    await api.line("plain-too", "mixed")
+    assert (await api.post("/v1/lines/plain-too/attach", {"mac": "00085da00002"})).status == 202
+
+
 async def test_a_phone_that_was_returned_is_shown_as_such_to_a_line(api: Api) -> None:
     await api.account("back")
     await api.line("later", "back")

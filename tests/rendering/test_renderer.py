@@ -29,19 +29,17 @@ from provisioning.rendering.renderer import Renderer
 from provisioning.simulator.dialects.base import read
 
 MODELS = list(CATALOGUE.models.values())
-# Whose phones have one transport for all their lines, the first one's (Mitel: 41-001343-02 p. A-84).
-ONE_TRANSPORT = frozenset(("mitel/desk", "mitel/aastra", "mitel/first", "gigaset/maxwell"))
 REPRESENTATIVES = [representative(family) for family in FAMILIES]
-# Whose phones have one transport and one outbound proxy for all lines: the main line's.
+# Whose phones have one outbound proxy for all lines: the main line's.
 SHARED = frozenset(("cisco/enterprise",))
 # Whose file is the phone's whole configuration: a slot that is not in it is empty.
 WHOLE = frozenset(("cisco/enterprise",))
+
+
 def goes_out(model, its):
     """Left out, and not sent in the clear instead, is what wants TLS where there is none."""
-    has_one = family_of(model) in (*SHARED, *ONE_TRANSPORT)
-    return its.transport in model.family.transports and not (
-        has_one and its.transport == "tls" and line(1).transport != "tls"
-    )
+    in_the_clear = model.family.one_transport and line(1).transport != "tls"
+    return its.transport in model.family.transports and not (in_the_clear and its.transport == "tls")
 
 
 def family_of(model):
@@ -82,7 +80,7 @@ def test_the_phone_reads_what_was_written(model):
             its = line(one.slot)
             assert one.display_name in (its.display_name, its.label)
             proxy = line(1).outbound_proxy if family_of(model) in SHARED else its.outbound_proxy
-            transport = line(1).transport if family_of(model) in (*SHARED, *ONE_TRANSPORT) else its.transport
+            transport = line(1).transport if model.family.one_transport else its.transport
             its = replace(its, outbound_proxy=proxy, transport=transport)
             assert (one.domain, one.outbound_proxy, one.transport) == as_read(model, its)
 
