@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import threading
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,8 +61,10 @@ class Shown:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         above = b"".join(its.public_bytes(serialization.Encoding.PEM) for its in self.above)
-        path.write_bytes(key + self.pem.encode() + above)
-        return path
+        # Phones in several threads show one certificate; none may find the file half written.
+        whole = path.with_name(f"{path.name}.{threading.get_ident()}")
+        whole.write_bytes(key + self.pem.encode() + above)
+        return whole.replace(path)
 
 
 class Factory:
