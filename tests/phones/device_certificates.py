@@ -2,8 +2,8 @@
 
 import datetime as dt
 import hashlib
-import threading
 import ipaddress
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
