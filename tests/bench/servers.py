@@ -63,7 +63,8 @@ class Running:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.arguments],
-                env=os.environ | self.environment,
+                # Where dictionaries collide is drawn anew at each start, and would be a tenth of a ratio.
+                env=os.environ | {"PYTHONHASHSEED": "0"} | self.environment,
                 stdout=log,
                 stderr=log,
                 preexec_fn=lambda: pin(self.cpu),  # noqa: PLW1509  no thread holds a lock here
