@@ -141,7 +141,8 @@ class Model(Struct):
     expansion_modules: int
     module_keys: int
     capabilities: list[str]
-    tls: str
+    transports: Annotated[list[str], Meta(description="Of SIP: a line that wants another is refused.")]
+    tls: Annotated[str, Meta(description="The newest TLS that all its firmware is known to speak; empty: unknown.")]
     confidence: str
     source: str
     common: list[str]

@@ -113,6 +113,7 @@ def model(catalogue: Catalogue, known: Model) -> bodies.Model:
         expansion_modules=known.expansion_modules,
         module_keys=known.module_keys,
         capabilities=list(known.capabilities),
+        transports=list(known.family.transports),
         tls=known.tls,
         confidence=known.confidence,
         source=known.source,
