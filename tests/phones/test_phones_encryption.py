@@ -107,12 +107,13 @@ async def test_a_phone_that_was_reset_reads_it_again(server: Server, api: Api) -
     await choose(api, phone, encrypted=True)
     old = await told(api, server, phone)
     reset = await api.post(f"/v1/phones/{phone.mac}/reset", {"public_ip": "127.0.0.1"})
-    assert phone.password.encode() in get(server, phone.bare()).body
+    # What it fetches through the door tells its new URL and its new key.
+    read = yealink.settings(get(server, phone.bare()).body)
     again = replace(phone, secret=secret_of(reset.body["provisioning_url"]))
-    # Once: what it asks for next is sealed, as soon as this is recorded.
-    new = await told(api, server, again)
-    assert new != old
-    assert opened(get(server, again.path()).body, new)["account.1.password"] == phone.password
+    assert read["static.auto_provision.server.url"] == reset.body["provisioning_url"]
+    assert (read["account.1.password"], read[KEY] != old) == (phone.password, True)
+    await until(lambda: _sealed(server, again))
+    assert opened(get(server, again.path()).body, read[KEY])["account.1.password"] == phone.password
 
 
 async def test_a_stranger_gets_nothing_by_it(server: Server, api: Api) -> None:
