@@ -3,7 +3,7 @@ operation and door. A Refused undoes all of it.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +124,9 @@ def promote(connection: Connection, terms: Terms, mac: Mac, line: str) -> Operat
     find_line(connection, terms, line)
     before = phone.phone.slot_of(line)
     rules.promoted(phone.phone, line)
+    others = [slot.line for slot in phone.phone.lines if slot.line is not None and slot.line != line]
+    if (refused := _why_apart(connection, terms.vendors, phone.phone.model, [line, *others])) is not None:
+        raise refused
     phones.swap(connection, phone.id, rules.MAIN, before or rules.MAIN)
     return operation(connection, terms, "promote", phone, line=line, slot=rules.MAIN)
 
@@ -194,8 +197,9 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
         raise Refused("line-exists", "Another line has this username at this domain.") from None
     if stored.mac is not None:
         phone = find_phone(connection, terms, stored.mac)
-        whole = lines.whole(connection, terms.keys, line)
-        if whole is not None and (refused := why_unfit(connection, terms.vendors, phone, whole)) is not None:
+        _fits(connection, terms, phone.phone.model, line)
+        held = [slot.line or "" for slot in phone.phone.lines]
+        if (refused := _why_apart(connection, terms.vendors, phone.phone.model, held)) is not None:
             raise refused
         operation(connection, terms, "update", phone, line=line, slot=stored.slot)
     return find_line(connection, terms, line)
@@ -212,20 +216,23 @@ def why_unfit(connection: Connection, vendors: Vendors, phone: StoredPhone, line
     """What an attach is refused for beside the rule of slots and addresses."""
     if phone.life.returned_at is not None:
         return Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
-    return _why_too_much(vendors, phone.phone.model, line) or _why_beside(connection, vendors, phone, line)
+    first = [slot.line or "" for slot in phone.phone.lines[:1]]
+    too_much = _why_too_much(vendors, phone.phone.model, line)
+    return too_much or _why_apart(connection, vendors, phone.phone.model, [*first, line.name])
 
 
-def _why_beside(connection: Connection, vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
+def _why_apart(connection: Connection, vendors: Vendors, model: str, names: Sequence[str]) -> Refused | None:
     """Where all lines go by the first one's transport, one that wants TLS must not be sent in the clear."""
-    known = vendors.catalogue.models.get(phone.phone.model)
-    first = next((slot.line for slot in phone.phone.lines), None)
-    if known is None or not known.family.one_transport or line.transport != "tls" or first in (None, line.name):
+    known = vendors.catalogue.models.get(model)
+    if known is None or not known.family.one_transport:
         return None
-    main = lines.find(connection, first)
-    if main is None or main.transport == "tls":
+    found = [line for name in names if (line := lines.find(connection, name)) is not None]
+    wanting = next((line.line for line in found if line.transport == "tls"), None)
+    if wanting is None or found[0].transport == "tls":
         return None
     its = f"All lines of a {known.vendor_name} {known.name} go by the transport of its first one"
-    return Refused("line-unfit", f"{its}, which is {main.transport}; the line {line.name} wants tls.", line=line.name)
+    detail = f"{its}, which is {found[0].transport}; the line {wanting} wants tls."
+    return Refused("line-unfit", detail, line=wanting)
 
 
 def _why_too_much(vendors: Vendors, model: str, line: Line) -> Refused | None:
@@ -327,6 +334,9 @@ def change_phone(
             )
         for slot in phone.phone.lines:
             _fits(connection, terms, known.id, slot.line or "")
+        held = [slot.line or "" for slot in phone.phone.lines]
+        if (refused := _why_apart(connection, terms.vendors, known.id, held)) is not None:
+            raise refused
         columns["model"] = known.id
         phones.set_slot_count(connection, phone.id, len(phone.phone.slots), known.slots)
     if columns:

@@ -382,11 +382,28 @@ async def test_beside_a_first_line_in_the_clear_a_phone_with_one_transport_takes
     refused = await api.post("/v1/lines/safe/attach", {"mac": "00085da00002"})
     assert (refused.status, refused.code) == (409, "line-unfit")
     assert refused.body["detail"] == phone["reason"]["detail"]
-    # The first one's own transport is its own; and then the other may come.
+    # With the first one's transport the other may come; and now nothing may take it away.
     assert (await api.call("PATCH", "/v1/lines/clear", {"transport": "tls"})).status == 200
     assert (await api.post("/v1/lines/safe/attach", {"mac": "00085da00002"})).status == 202
     await api.line("plain-too", "mixed")
     assert (await api.post("/v1/lines/plain-too/attach", {"mac": "00085da00002"})).status == 202
+    for refused in (
+        await api.call("PATCH", "/v1/lines/clear", {"transport": "udp"}),
+        await api.post("/v1/phones/00085da00002/promote", {"line": "plain-too"}),
+    ):
+        assert (refused.status, refused.code) == (409, "line-unfit"), refused
+    assert (await api.post("/v1/phones/00085da00002/promote", {"line": "safe"})).status == 202
+
+
+async def test_a_phone_that_becomes_one_with_one_transport_must_be_able_to_have_its_lines(api: Api) -> None:
+    await api.account("becomes")
+    await api.line("in-clear", "becomes")
+    await api.line("in-tls", "becomes", transport="tls")
+    await api.phone("000413a00002", "snom-d785", "becomes", main_line="in-clear")
+    assert (await api.post("/v1/lines/in-tls/attach", {"mac": "000413a00002"})).status == 202
+    refused = await api.call("PATCH", "/v1/phones/000413a00002", {"model": "mitel-6867i"})
+    assert (refused.status, refused.code) == (409, "line-unfit")
+    assert (await api.call("PATCH", "/v1/phones/000413a00002", {"model": "snom-d735"})).status == 200
 
 
 async def test_a_phone_that_was_returned_is_shown_as_such_to_a_line(api: Api) -> None:
