@@ -164,7 +164,7 @@ class _Reader:
         for key, value in traits.items():
             if not isinstance(value, str | int):
                 raise self.fault(f"{where}.traits", key, f"is {value!r}; a trait is text, a number, true or false")
-            if key in (*_MODEL_FIELDS, "family", "aka", "confidence", "source", "model", "transports"):
+            if key in (*_MODEL_FIELDS, "family", "aka", "confidence", "source", "model"):
                 raise self.fault(f"{where}.traits", key, "is a field of every model already")
         family = Family(
             vendor=self.folder,

@@ -10,6 +10,7 @@ from provisioning.domain import keys, settings
 from provisioning.domain.catalogue import PASSWORD_DIGITS, Family, Model, fill_mac
 from provisioning.domain.held import Held
 from provisioning.domain.keys import Key
+from provisioning.domain.line import TRANSPORTS
 from provisioning.domain.mac import Mac
 from provisioning.domain.settings import Value
 from provisioning.domain.timezone import Zone
@@ -100,7 +101,7 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -
             poll_time=_poll_time(mac),
         ),
         model=_model(model),
-        slots=tuple(slots),
+        slots=_speakable(model.family, slots),
         keys=tuple(_keys(model, slots, held.keys)),
         settings=SimpleNamespace(**held.chosen),
         zone=_zone(site, held.chosen),
@@ -108,6 +109,15 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -
         parameters=tuple(held.parameters),
         contacts=tuple(held.contacts),
     )
+
+
+def _speakable(family: Family, slots: Sequence[SlotValues]) -> tuple[SlotValues, ...]:
+    """A line of a transport that the phone cannot give it is left out, and not sent in the clear instead."""
+    spoken = [slot.line.transport for slot in slots if slot.line and slot.line.transport in family.transports]
+    refused = {*TRANSPORTS} - {*family.transports}
+    if family.one_transport and spoken and spoken[0] != "tls":
+        refused.add("tls")
+    return tuple(slot._replace(line=None) if slot.line and slot.line.transport in refused else slot for slot in slots)
 
 
 def masked(site: Site, model: Model, mac: Mac, held: Held) -> Values:
@@ -150,7 +160,6 @@ def stage0(site: Site, model: Model) -> Values:
 def _model(model: Model) -> SimpleNamespace:
     return SimpleNamespace(
         **model.traits,
-        transports=model.family.transports,
         keys=model.keys,
         line_keys=model.line_keys,
         module_keys=model.module_keys,

@@ -31,9 +31,9 @@ from provisioning.rendering.values import FirmwareValues, Values
 
 VARIABLES = tuple(field.name for field in fields(Values))
 "What a template sees, and nothing else."
-# What Jinja itself gives: in a loop, where it stands.
 # What every syntax carries as it is: nearly every line is so, and an attach must not wait for a rendering.
 _ORDINARY = re.compile(r"(?:[A-Za-z0-9._+*-](?:[A-Za-z0-9 ._+*-]*[A-Za-z0-9._+*-])?)?", re.ASCII)
+# What Jinja itself gives: in a loop, where it stands.
 _GIVEN = frozenset((*VARIABLES, "loop"))
 _NAMES = (nodes.Getattr, nodes.Name)
 # Settings that templates see under another name.

@@ -71,7 +71,7 @@ class Values:
 
     phone: PhoneValues
     model: SimpleNamespace
-    "`model`, its name; `keys`, `module_keys`, `expansion_modules`, `line_keys`, `transports`; and the family's traits."
+    "`model`, its name; `keys`, `module_keys`, `expansion_modules`, `line_keys`; and the family's traits."
     slots: tuple[SlotValues, ...]
     keys: tuple[KeyValues, ...]
     settings: SimpleNamespace
