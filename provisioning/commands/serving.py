@@ -83,7 +83,7 @@ async def run_render(arguments: argparse.Namespace) -> int:
         else names.get(arguments.document.lower())
     )
     if wanted is None:
-        raise Refused("document-not-found", f"A {model.vendor_name} {model.name} asks for {', '.join(names)}.")
+        raise Refused("document-not-found", f"A {model.title} asks for {', '.join(names)}.")
     site = work.site()
     if wanted.stage:
         reader = PhoneReader(work.config.database_path, work.keys)

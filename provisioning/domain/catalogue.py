@@ -155,6 +155,11 @@ class Model:
     "`model`, its name, and the further fields that its family declares, for templates and document names."
 
     @property
+    def title(self) -> str:
+        """As people are told: `Yealink T54W`."""
+        return f"{self.vendor_name} {self.name}"
+
+    @property
     def event(self) -> str | None:
         return self.family.resync.event
 

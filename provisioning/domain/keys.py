@@ -64,7 +64,7 @@ def place(text: str) -> tuple[int, int]:
 
 def check(key: Key, model: Model) -> Key:
     """Refused: `key-unknown` where the model has no such key, `unsupported-by-model` where it cannot do that."""
-    its = f"A {model.vendor_name} {model.name}"
+    its = f"A {model.title}"
     if key.module < 0 or key.number < 1:
         raise Refused("key-unknown", "Keys, and expansion modules, count from 1.", key=str(key))
     if not model.keys or not model.family.keys:

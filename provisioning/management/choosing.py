@@ -127,7 +127,7 @@ def _setting(terms: Terms, its: For, name: str, given: object, *, operator: bool
         raise Refused("invalid-value", f"{name} is an IANA time zone, such as Europe/Paris.", field=name)
     if its.model is not None and its.scope != "line" and name not in terms.vendors.renderer.settings_of(its.model):
         raise Refused(
-            "unsupported-by-model", f"A {its.model.vendor_name} {its.model.name} has no setting {name}.", field=name
+            "unsupported-by-model", f"A {its.model.title} has no setting {name}.", field=name
         )
     return value
 
@@ -139,7 +139,7 @@ def _parameter(terms: Terms, its: For, name: str, given: object, *, operator: bo
         raise Refused("invalid-value", "Parameters by name are set for a model or a phone.", field="parameters")
     if given is None:
         return None
-    called = f"{its.model.vendor_name} {its.model.name}"
+    called = its.model.title
     _, value = settings.check_parameter(name, given, its.model.family.parameter, called)
     if terms.vendors.renderer.writes(its.model, name):
         raise Refused(
@@ -208,7 +208,7 @@ def owner(connection: Connection, terms: Terms, scope: str, name: str) -> Owner:
     model = terms.catalogue.models.get(phone.phone.model)
     if model is not None and model.contacts is None:
         raise Refused(
-            "unsupported-by-model", f"A {model.vendor_name} {model.name} downloads no phonebook from its operator."
+            "unsupported-by-model", f"A {model.title} downloads no phonebook from its operator."
         )
     return Owner("phone", phone.id)
 

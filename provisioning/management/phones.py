@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 from sqlalchemy import Connection
 
+from provisioning.domain.catalogue import fill_mac
 from provisioning.domain.errors import Refused
 from provisioning.domain.line import check_text
 from provisioning.domain.mac import spelled
@@ -199,7 +200,7 @@ async def document(request: web.Request) -> web.Response:
         None,
     )
     if wanted is None:
-        raise Refused("document-not-found", f"A {model.vendor_name} {model.name} asks for no {name[:80]}.")
+        raise Refused("document-not-found", f"A {model.title} asks for no {name[:80]}.")
     if wanted.stage:
         held = management.reader.held(stored.id, management.site.settings)
         values = compose.masked(management.site, model, stored.phone.mac, held)
@@ -212,7 +213,8 @@ async def document(request: web.Request) -> web.Response:
 async def list_uploads(request: web.Request) -> web.Response:
     stored = await _find(request)
     found = await context(request).database.read(uploads.of_phone, stored.id)
-    return page([bodies.Upload(_upload_name(stored, one.shape), one.size, rfc3339(one.at)) for one in found], None)
+    mac = stored.phone.mac
+    return page([bodies.Upload(fill_mac(one.shape, mac), one.size, rfc3339(one.at)) for one in found], None)
 
 
 async def read_upload(request: web.Request) -> web.Response:
@@ -226,10 +228,6 @@ async def read_upload(request: web.Request) -> web.Response:
         body=body,
         headers={"Content-Type": "application/octet-stream", "Content-Disposition": 'attachment; filename="upload"'},
     )
-
-
-def _upload_name(stored: StoredPhone, shape: str) -> str:
-    return shape.replace("{mac}", stored.phone.mac)
 
 
 async def events(request: web.Request) -> web.Response:
