@@ -81,9 +81,7 @@ def attach(connection: Connection, terms: Terms, line: str, asking: Asking, slot
         raise rules.already_attached(stored.mac)
     phone = _chosen(connection, stored, asking)
     number = rules.free_slot(phone.phone, slot)
-    whole = lines.whole(connection, terms.keys, line)
-    if whole is not None and (refused := why_unfit(connection, terms.vendors, phone, whole)) is not None:
-        raise refused
+    _suits(connection, terms, phone, _whole(connection, terms, line))
     try:
         if not phones.fill(connection, phone.id, number, stored.id):
             raise Refused("slot-taken", f"Slot {number} was taken a moment ago.")
@@ -124,9 +122,8 @@ def promote(connection: Connection, terms: Terms, mac: Mac, line: str) -> Operat
     find_line(connection, terms, line)
     before = phone.phone.slot_of(line)
     rules.promoted(phone.phone, line)
-    others = [slot.line for slot in phone.phone.lines if slot.line is not None and slot.line != line]
-    if (refused := _why_apart(connection, terms.vendors, phone.phone.model, [line, *others])) is not None:
-        raise refused
+    others = [held for held in _held(phone) if held != line]
+    _go_together(connection, terms, phone.phone.model, [line, *others])
     phones.swap(connection, phone.id, rules.MAIN, before or rules.MAIN)
     return operation(connection, terms, "promote", phone, line=line, slot=rules.MAIN)
 
@@ -136,7 +133,7 @@ def resync(connection: Connection, terms: Terms, mac: Mac, *, reboot: bool) -> O
     kind = "reboot" if reboot else "resync"
     model = terms.catalogue.model(phone.phone.model)
     if kind not in model.capabilities:
-        raise Refused("unsupported-by-model", f"A {model.vendor_name} {model.name} cannot be told to {kind}.")
+        raise Refused("unsupported-by-model", f"A {model.title} cannot be told to {kind}.")
     return operation(connection, terms, kind, phone, reboot=reboot)
 
 
@@ -197,63 +194,65 @@ def change_line(connection: Connection, terms: Terms, line: str, changed: dict[s
         raise Refused("line-exists", "Another line has this username at this domain.") from None
     if stored.mac is not None:
         phone = find_phone(connection, terms, stored.mac)
-        _fits(connection, terms, phone.phone.model, line)
-        held = [slot.line or "" for slot in phone.phone.lines]
-        if (refused := _why_apart(connection, terms.vendors, phone.phone.model, held)) is not None:
-            raise refused
+        _fits(terms, phone.phone.model, _whole(connection, terms, line))
+        _go_together(connection, terms, phone.phone.model, _held(phone))
         operation(connection, terms, "update", phone, line=line, slot=stored.slot)
     return find_line(connection, terms, line)
 
 
-def _fits(connection: Connection, terms: Terms, model: str, line: str) -> None:
-    whole = lines.whole(connection, terms.keys, line)
-    refused = None if whole is None else _why_too_much(terms.vendors, model, whole)
-    if refused is not None:
-        raise refused
-
-
-def why_unfit(connection: Connection, vendors: Vendors, phone: StoredPhone, line: Line) -> Refused | None:
+def _suits(connection: Connection, terms: Terms, phone: StoredPhone, line: Line) -> None:
     """What an attach is refused for beside the rule of slots and addresses."""
     if phone.life.returned_at is not None:
-        return Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
-    first = [slot.line or "" for slot in phone.phone.lines[:1]]
-    too_much = _why_too_much(vendors, phone.phone.model, line)
-    return too_much or _why_apart(connection, vendors, phone.phone.model, [*first, line.name])
+        raise Refused("phone-returned", f"The phone {spelled(phone.phone.mac)} was returned; ship it again first.")
+    model = phone.phone.model
+    _fits(terms, model, line)
+    _go_together(connection, terms, model, [*_held(phone)[:1], line.name])
 
 
-def _why_apart(connection: Connection, vendors: Vendors, model: str, names: Sequence[str]) -> Refused | None:
-    """Where all lines go by the first one's transport, one that wants TLS must not be sent in the clear."""
-    known = vendors.catalogue.models.get(model)
-    if known is None or not known.family.one_transport:
-        return None
-    found = [line for name in names if (line := lines.find(connection, name)) is not None]
-    wanting = next((line.line for line in found if line.transport == "tls"), None)
-    if wanting is None or found[0].transport == "tls":
-        return None
-    its = f"All lines of a {known.vendor_name} {known.name} go by the transport of its first one"
-    detail = f"{its}, which is {found[0].transport}; the line {wanting} wants tls."
-    return Refused("line-unfit", detail, line=wanting)
-
-
-def _why_too_much(vendors: Vendors, model: str, line: Line) -> Refused | None:
+def _fits(terms: Terms, model: str, line: Line) -> None:
     """A line that the phone's dialect cannot carry would cost the phone its whole configuration."""
-    known = vendors.catalogue.models.get(model)
-    why = None if known is None else vendors.renderer.cannot_carry(known, line)
-    if known is None or why is None:
+    known = terms.catalogue.models.get(model)
+    why = None if known is None else terms.vendors.renderer.cannot_carry(known, line)
+    if known is not None and why is not None:
+        raise Refused("line-unfit", f"A {known.title} cannot hold the line {line.name}: {why}.", line=line.name)
+
+
+def _go_together(connection: Connection, terms: Terms, model: str, names: Sequence[str]) -> None:
+    """Where all lines go by the first one's transport, one that wants TLS must not be sent in the clear."""
+    known = terms.catalogue.models.get(model)
+    if known is None or not known.family.one_transport:
+        return
+    found = [find_line(connection, terms, name) for name in names]
+    wanting = next((line.line for line in found if line.transport == "tls"), None)
+    if wanting is not None and found[0].transport != "tls":
+        its = f"All lines of a {known.title} go by the transport of its first one, which is {found[0].transport}"
+        raise Refused("line-unfit", f"{its}; the line {wanting} wants tls.", line=wanting)
+
+
+def _held(phone: StoredPhone) -> list[str]:
+    return [slot.line for slot in phone.phone.lines if slot.line is not None]
+
+
+def _whole(connection: Connection, terms: Terms, line: str) -> Line:
+    """Of a line that is known to be there."""
+    whole = lines.whole(connection, terms.keys, line)
+    if whole is None:
+        raise _no_line(line)
+    return whole
+
+
+def suited(connection: Connection, terms: Terms, line: StoredLine) -> list[tuple[StoredPhone, Refused | None]]:
+    """The account's phones, each with what an attach of the line would be refused for beside the rule."""
+    whole = _whole(connection, terms, line.line)
+
+    def why_not(phone: StoredPhone) -> Refused | None:
+        try:
+            _suits(connection, terms, phone, whole)
+        except Refused as refused:
+            return refused
         return None
-    its = f"A {known.vendor_name} {known.name}"
-    return Refused("line-unfit", f"{its} cannot hold the line {line.name}: {why}.", line=line.name)
 
-
-def suited(
-    connection: Connection, vendors: Vendors, keys: KeyRing, line: StoredLine
-) -> list[tuple[StoredPhone, Refused | None]]:
-    """The account's phones, each with what `why_unfit` says of it and the line."""
-    whole = lines.whole(connection, keys, line.line)
-    return [
-        (phone, None if whole is None else why_unfit(connection, vendors, phone, whole))
-        for phone in phones.of_account(connection, line.account_id)
-    ]
+    return [(phone, why_not(phone)) for phone in phones.of_account(connection, line.account_id)]
 
 
 def remove_line(connection: Connection, terms: Terms, line: str) -> None:
@@ -297,7 +296,7 @@ def new_phone(
             raise Refused("other-account", f"The line {main_line} belongs to another account than the phone.")
         if line.mac is not None:
             raise rules.already_attached(line.mac)
-        _fits(connection, terms, known.id, main_line)
+        _fits(terms, known.id, _whole(connection, terms, main_line))
         phones.fill(connection, phone_id, rules.MAIN, line.id)
         phones.tell(connection, phone_id, terms.now, "attach", line=main_line, slot=rules.MAIN)
     return find_phone(connection, terms, mac), secret
@@ -330,13 +329,11 @@ def change_phone(
         if used:
             raise Refused(
                 "slots-in-use",
-                f"A {known.vendor_name} {known.name} has {known.slots} slots; lines are in slots {used}.",
+                f"A {known.title} has {known.slots} slots; lines are in slots {used}.",
             )
-        for slot in phone.phone.lines:
-            _fits(connection, terms, known.id, slot.line or "")
-        held = [slot.line or "" for slot in phone.phone.lines]
-        if (refused := _why_apart(connection, terms.vendors, known.id, held)) is not None:
-            raise refused
+        for held in _held(phone):
+            _fits(terms, known.id, _whole(connection, terms, held))
+        _go_together(connection, terms, known.id, _held(phone))
         columns["model"] = known.id
         phones.set_slot_count(connection, phone.id, len(phone.phone.slots), known.slots)
     if columns:
@@ -372,8 +369,12 @@ def find_account(connection: Connection, terms: Terms, account: str) -> Account:
 def find_line(connection: Connection, terms: Terms, line: str) -> StoredLine:
     stored = lines.find(connection, line, only=terms.only)
     if stored is None:
-        raise Refused("line-not-found", f"There is no line {line}.")
+        raise _no_line(line)
     return stored
+
+
+def _no_line(line: str) -> Refused:
+    return Refused("line-not-found", f"There is no line {line}.")
 
 
 def find_phone(connection: Connection, terms: Terms, mac: Mac) -> StoredPhone:
@@ -408,7 +409,7 @@ def operation(
     model = terms.catalogue.models.get(phone.phone.model)
     untold = None
     if model is not None and model.event is None:
-        untold = f"A {model.vendor_name} {model.name} cannot be told to fetch its configuration."
+        untold = f"A {model.title} cannot be told to fetch its configuration."
     elif not terms.can_tell:
         untold = "No SIP proxy is configured ([resync] proxy), so phones cannot be told."
     phones.tell(connection, phone.id, terms.now, kind, line=line, slot=slot)

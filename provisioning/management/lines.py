@@ -93,7 +93,7 @@ async def attachable_phones(request: web.Request) -> web.Response:
     line = await _find(request)
     await sightings.refresh(request, line.line)
     management = context(request)
-    found = await management.database.read(changes.suited, management.vendors, management.keys, line)
+    found = await management.database.read(changes.suited, management.terms(token(request)), line)
     who = asking(request, None, None)
     return answer({"items": [views.attachable(phone, line, who, unfit) for phone, unfit in found]})
 
