@@ -1,6 +1,7 @@
 """check: all that can be wrong, before phones find it"""
 
 import argparse
+import functools
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -86,7 +87,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         for vendor in _chosen(known, arguments.vendor):
             results.look(
                 f"documents of {vendor.folder}",
-                lambda vendor=vendor: _prove(settings, known, vendor, names, silent=arguments.json),  # type: ignore[misc]
+                functools.partial(_prove, settings, known, vendor, names, silent=arguments.json),
             )
     results.look("secret key", lambda: f"{settings.key_file}: seals with {KeyRing(settings.key_file).current}")
     results.look("database", lambda: _check_database(settings))
