@@ -137,19 +137,7 @@ _CANDIDATES = (
     )
 )
 _LINES = (
-    select(
-        slots.c.slot,
-        lines.c.line,
-        accounts.c.account,
-        lines.c.number,
-        lines.c.username,
-        lines.c.key_id,
-        lines.c.password,
-        lines.c.domain,
-        lines.c.display_name,
-        lines.c.outbound_proxy,
-        lines.c.transport,
-    )
+    select(slots.c.slot, *stored_lines.WHOLE)
     .select_from(slots)
     .join(lines, lines.c.id == slots.c.line_id)
     .join(accounts, accounts.c.id == lines.c.account_id)
@@ -255,12 +243,8 @@ class PhoneReader:
 
     def lines(self, phone_id: int) -> list[tuple[int, Line]]:
         """(slot, line) of each attached line, the passwords in the clear."""
-        held: list[tuple[int, Line]] = []
-        for row in self._lines.run(self._connection, phone_id=phone_id):
-            slot, name, account, number, username, key_id, sealed, domain, display_name, proxy, transport = row
-            password = self._keys.open(key_id, sealed, stored_lines.context(name))
-            held.append((slot, Line(name, account, number, username, password, domain, display_name, proxy, transport)))
-        return held
+        rows = self._lines.run(self._connection, phone_id=phone_id)
+        return [(slot, stored_lines.opened(self._keys, row)) for slot, *row in rows]
 
     def held(self, phone_id: int, below: Mapping[str, Value], *, contacts: bool = False) -> Held:
         """What the phone's documents show. `below`: what config.toml chooses, under all that is chosen here.

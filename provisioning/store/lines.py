@@ -2,6 +2,7 @@
 
 import secrets
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,22 +62,20 @@ _SELECT: Select[Any] = (
 # Statements of the attach path are made once: building one costs as much as running it.
 _BY_NAME = _SELECT.where(lines.c.line == bindparam("name"))
 _LOOK = compiled(_BY_NAME)
-_WHOLE = compiled(
-    select(
-        lines.c.line,
-        accounts.c.account,
-        lines.c.number,
-        lines.c.username,
-        lines.c.key_id,
-        lines.c.password,
-        lines.c.domain,
-        lines.c.display_name,
-        lines.c.outbound_proxy,
-        lines.c.transport,
-    )
-    .select_from(lines.join(accounts))
-    .where(lines.c.line == bindparam("name"))
+WHOLE = (
+    lines.c.line,
+    accounts.c.account,
+    lines.c.number,
+    lines.c.username,
+    lines.c.key_id,
+    lines.c.password,
+    lines.c.domain,
+    lines.c.display_name,
+    lines.c.outbound_proxy,
+    lines.c.transport,
 )
+"What `opened` makes a line of."
+_WHOLE = compiled(select(*WHOLE).select_from(lines.join(accounts)).where(lines.c.line == bindparam("name")))
 _OWN_BY_NAME = _BY_NAME.where(lines.c.account_id == bindparam("only"))
 
 
@@ -96,8 +95,11 @@ def look(connection: Connection, line: str) -> StoredLine | None:
 def whole(connection: Connection, keys: KeyRing, line: str) -> Line | None:
     """With its password in the clear: for what is done with it now, and never for people."""
     row = connection.exec_driver_sql(_WHOLE, {"name": line}).fetchone()
-    if row is None:
-        return None
+    return None if row is None else opened(keys, row)
+
+
+def opened(keys: KeyRing, row: Iterable[Any]) -> Line:
+    """Of the columns WHOLE, the password in the clear."""
     name, account, number, username, key_id, sealed, *more = row
     return Line(name, account, number, username, keys.open(key_id, sealed, context(name)), *more)
 
