@@ -10,7 +10,6 @@ from provisioning.domain import keys, settings
 from provisioning.domain.catalogue import PASSWORD_DIGITS, Family, Model, fill_mac
 from provisioning.domain.held import Held
 from provisioning.domain.keys import Key
-from provisioning.domain.line import TRANSPORTS
 from provisioning.domain.mac import Mac
 from provisioning.domain.settings import Value
 from provisioning.domain.timezone import Zone
@@ -113,11 +112,14 @@ def stage1(site: Site, model: Model, mac: Mac, secret: str | None, held: Held) -
 
 def _speakable(family: Family, slots: Sequence[SlotValues]) -> tuple[SlotValues, ...]:
     """A line of a transport that the phone cannot give it is left out, and not sent in the clear instead."""
-    spoken = [slot.line.transport for slot in slots if slot.line and slot.line.transport in family.transports]
-    refused = {*TRANSPORTS} - {*family.transports}
-    if family.one_transport and spoken and spoken[0] != "tls":
-        refused.add("tls")
-    return tuple(slot._replace(line=None) if slot.line and slot.line.transport in refused else slot for slot in slots)
+    spoken = family.transports
+    if family.one_transport:
+        wanted = (slot.line.transport for slot in slots if slot.line and slot.line.transport in spoken)
+        if next(wanted, "tls") != "tls":
+            spoken = tuple(transport for transport in spoken if transport != "tls")
+    return tuple(
+        slot._replace(line=None) if slot.line and slot.line.transport not in spoken else slot for slot in slots
+    )
 
 
 def masked(site: Site, model: Model, mac: Mac, held: Held) -> Values:
